@@ -1,0 +1,276 @@
+"""The only place that starts a program: one runner, one way to stop it, one way to explain its failure."""
+
+from __future__ import annotations
+
+import logging
+import os
+import selectors
+import shlex
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from pipeline.errors import DiskFull, PipelineCancelled, PipelineError, ToolFailed, ToolMissing, ToolTimeout
+
+logger = logging.getLogger(__name__)
+
+STDERR_LINES = 40
+STALL_S = 300.0
+"""A running ffmpeg reports twice a second; silence this long means it hangs."""
+_POLL_S = 0.2
+_GRACE_S = 2.0
+
+
+def find_ffmpeg(explicit: Path | None = None) -> Path:
+    """Return the ffmpeg to use: the explicit one, else the static build of the package ``imageio-ffmpeg``.
+
+    Raises `ToolMissing`.
+    """
+    if explicit is not None:
+        if explicit.is_file() and os.access(explicit, os.X_OK):
+            return explicit
+        raise ToolMissing(f"FFMPEG_BINARY names {explicit}, which is no program. Correct it, or leave it unset.")
+    import imageio_ffmpeg  # deferred: it looks for the binary on import
+
+    try:
+        return Path(imageio_ffmpeg.get_ffmpeg_exe())
+    except RuntimeError as error:
+        raise ToolMissing(
+            "ffmpeg is not installed. Install it and set FFMPEG_BINARY to its path.", str(error)
+        ) from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feed:
+    """Bytes for one input of a command, written to a pipe while it runs.
+
+    The command names the pipe by ``placeholder``, which the runner replaces by the pipe's address.
+    """
+
+    placeholder: str
+    blocks: Callable[[], Iterable[bytes | memoryview]]
+
+
+def parse_progress_us(line: str) -> int | None:
+    """Return the microseconds of output of one ``-progress`` line, or None when it says something else.
+
+    ffmpeg writes ``out_time_us=N/A`` before the first frame and may write negative times.
+    """
+    key, _, value = line.strip().partition("=")
+    if key != "out_time_us":
+        return None
+    try:
+        return max(0, int(value))
+    except ValueError:
+        return None
+
+
+def explain_failure(stderr_tail: str, *, where: str) -> PipelineError:
+    """Return the error a person should see for the end of ffmpeg's output; ``where`` names the target folder."""
+    text = stderr_tail.lower()
+    if "no space left on device" in text or "disk quota exceeded" in text:
+        return DiskFull(where)
+    if "unknown encoder" in text or "no such filter" in text:
+        return ToolMissing(
+            "This ffmpeg lacks a part that is needed (libx264, aac, ass or zscale). Leave FFMPEG_BINARY unset to use ours.",
+            stderr_tail,
+        )
+    if "invalid data found" in text or "error while decoding" in text:
+        return ToolFailed(
+            "The video could not be read to its end. Export it again as MP4, then try that file.", stderr_tail
+        )
+    return ToolFailed("ffmpeg could not finish. Try again; if it fails once more, report it with the log.", stderr_tail)
+
+
+def run_ffmpeg(
+    args: Sequence[str],
+    *,
+    ffmpeg: Path,
+    cwd: Path,
+    duration_ms: int = 0,
+    on_progress: Callable[[float], None] = lambda _: None,
+    should_cancel: Callable[[], bool] = lambda: False,
+    feeds: Sequence[Feed] = (),
+    stall_s: float = STALL_S,
+    stderr_lines: int = STDERR_LINES,
+) -> str:
+    """Run one ffmpeg command to its end and return the last ``stderr_lines`` lines of its messages.
+
+    ``on_progress`` gets the share 0–1 of ``duration_ms`` written so far. The child shares our process group, so that a
+    kill of the group reaches it, and is dead on every way out of here. Raises `PipelineCancelled` when
+    ``should_cancel`` says so (success is never inferred from the exit code alone: after ``q`` ffmpeg exits 0),
+    `ToolTimeout` when nothing moved for ``stall_s`` seconds, else what `explain_failure` makes of its messages.
+    """
+    command = [str(ffmpeg), "-hide_banner", "-nostdin", "-nostats", "-progress", "pipe:1", *args]
+    readers: list[int] = []
+    writers: list[tuple[int, Feed]] = []
+    for feed in feeds:
+        reader, writer = os.pipe()
+        readers.append(reader)
+        writers.append((writer, feed))
+        command = [f"pipe:{reader}" if part == feed.placeholder else part for part in command]
+    logger.debug("running %s", shlex.join(command))
+    try:
+        child = subprocess.Popen(
+            command,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=readers,
+        )
+    except OSError as error:
+        for fd in [*readers, *(writer for writer, _ in writers)]:
+            os.close(fd)
+        raise ToolMissing(
+            f"ffmpeg at {ffmpeg} does not start. Check FFMPEG_BINARY, or leave it unset.", str(error)
+        ) from error
+    for fd in readers:
+        os.close(fd)
+    tail: deque[str] = deque(maxlen=stderr_lines)
+    feeders = [_Feeder(fd, feed) for fd, feed in writers]
+    drain = threading.Thread(target=_drain, args=(child.stderr, tail), name="ffmpeg-stderr", daemon=True)
+    finished = False
+    try:
+        drain.start()
+        for feeder in feeders:
+            feeder.start()
+        _follow(child, duration_ms, on_progress, should_cancel, stall_s)
+        returncode = child.wait()
+        finished = True
+    finally:
+        if not finished:
+            _stop(child)
+        for feeder in feeders:
+            feeder.close()
+        drain.join()
+        for stream in (child.stdout, child.stderr):
+            if stream is not None:
+                stream.close()
+    stderr_tail = "\n".join(tail)
+    for feeder in feeders:
+        if feeder.error is not None:
+            raise feeder.error
+    if returncode != 0:
+        logger.error("ffmpeg exited %s: %s\n%s", returncode, shlex.join(command), stderr_tail)
+        raise explain_failure(stderr_tail, where=str(cwd))
+    return stderr_tail
+
+
+def run_tool(command: Sequence[str], *, timeout_s: float, cwd: Path) -> str:
+    """Run a helper program to its end and return the last lines it printed, stdout and stderr as they came.
+
+    It gets no input, and is dead on every way out of here. Raises `ToolMissing` when it does not start, `ToolTimeout`
+    when it runs longer than ``timeout_s`` seconds, `DiskFull`, else `ToolFailed` with its command and last lines as
+    detail.
+    """
+    logger.debug("running %s", shlex.join(command))
+    name = Path(command[0]).name
+    try:
+        child = subprocess.Popen(
+            command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+    except OSError as error:
+        raise ToolMissing(f"{name} does not start. Check that it is installed.", str(error)) from error
+    tail: deque[str] = deque(maxlen=STDERR_LINES)
+    drain = threading.Thread(target=_drain, args=(child.stdout, tail), name=f"{name}-output", daemon=True)
+    try:
+        drain.start()
+        returncode = child.wait(timeout_s)
+    except subprocess.TimeoutExpired as error:
+        raise ToolTimeout(name, timeout_s, shlex.join(command)) from error
+    finally:
+        _stop(child)
+        drain.join(_GRACE_S)  # a grandchild may hold the pipe open; its words are not waited for
+        if child.stdout is not None and not drain.is_alive():
+            child.stdout.close()
+    output = "\n".join(tail)
+    if returncode != 0:
+        logger.debug("%s exited %s: %s\n%s", name, returncode, shlex.join(command), output)
+        if "no space left on device" in output.lower():
+            raise DiskFull(str(cwd))
+        raise ToolFailed(f"{name} ended with an error. Try again.", f"{shlex.join(command)}\n{output}")
+    return output
+
+
+def _follow(
+    child: subprocess.Popen[bytes],
+    duration_ms: int,
+    on_progress: Callable[[float], None],
+    should_cancel: Callable[[], bool],
+    stall_s: float,
+) -> None:
+    """Read progress until the child closes its output; poll for cancelling and stalling in between."""
+    assert child.stdout is not None
+    fd = child.stdout.fileno()
+    os.set_blocking(fd, False)
+    pending = b""
+    furthest, moved_at = -1, time.monotonic()
+    with selectors.DefaultSelector() as selector:
+        selector.register(fd, selectors.EVENT_READ)
+        while True:
+            if should_cancel():
+                raise PipelineCancelled
+            if selector.select(_POLL_S):
+                block = os.read(fd, 65536)
+                if not block:
+                    return
+                *lines, pending = (pending + block).split(b"\n")
+                for line in lines:
+                    done_us = parse_progress_us(line.decode("utf-8", "replace"))
+                    if done_us is not None and done_us > furthest:
+                        furthest, moved_at = done_us, time.monotonic()
+                        if duration_ms > 0:
+                            on_progress(min(1.0, done_us / 1000 / duration_ms))
+            if time.monotonic() - moved_at > stall_s:
+                raise ToolTimeout("ffmpeg", stall_s)
+
+
+def _stop(child: subprocess.Popen[bytes]) -> None:
+    """End the child, gently first."""
+    if child.poll() is None:
+        child.terminate()
+        try:
+            child.wait(_GRACE_S)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+def _drain(stream: IO[bytes], tail: deque[str]) -> None:
+    for line in stream:
+        tail.append(line.decode("utf-8", "replace").rstrip())
+
+
+class _Feeder(threading.Thread):
+    """Writes a feed's blocks into its pipe; keeps what went wrong for the caller's thread."""
+
+    def __init__(self, fd: int, feed: Feed) -> None:
+        super().__init__(name="ffmpeg-feed", daemon=True)
+        self.error: Exception | None = None
+        self._fd = fd
+        self._feed = feed
+
+    def run(self) -> None:
+        try:
+            with open(self._fd, "wb", buffering=0) as pipe:
+                for block in self._feed.blocks():
+                    view = memoryview(block)
+                    while view:
+                        view = view[pipe.write(view) :]
+        except BrokenPipeError:
+            pass  # ffmpeg has all it needs, or is gone: its own exit code tells
+        except (OSError, PipelineError) as error:
+            self.error = error
+
+    def close(self) -> None:
+        """Wait for the thread; the child is dead by now, so a blocked write has ended in `BrokenPipeError`."""
+        if self.ident is None:
+            os.close(self._fd)
+        else:
+            self.join()
