@@ -203,7 +203,7 @@ class _TrackWriter:
         if float(position) / self._rate > self._limit_s:
             return  # a broken time stamp far past the end
         skip = 0
-        if abs(position - self._written) > _CONTIGUOUS_S * self._rate or (self._written == 0 and position > 0):
+        if abs(position - self._written) > _CONTIGUOUS_S * self._rate or (self._written == 0 and position != 0):
             if position > self._written:
                 self._flush()
                 self._write_silence(position - self._written)

@@ -77,7 +77,7 @@ def explain_failure(stderr_tail: str, *, where: str) -> PipelineError:
         return DiskFull(where)
     if "unknown encoder" in text or "no such filter" in text:
         return ToolMissing(
-            "This ffmpeg lacks a part that is needed (libx264, aac, ass or zscale). Leave FFMPEG_BINARY unset to use ours.",
+            "This ffmpeg lacks a part we need (libx264, aac, ass or zscale). Leave FFMPEG_BINARY unset to use ours.",
             stderr_tail,
         )
     if "invalid data found" in text or "error while decoding" in text:

@@ -80,8 +80,6 @@ class Probe:
     size_bytes: int
     duration_ms: int
     """From the first video frame to the end of the longest stream."""
-    container_start: Fraction
-    """Start time of the container in seconds; ffmpeg shifts its inputs by it."""
     video: VideoStream
     audio: tuple[AudioStream, ...]
 

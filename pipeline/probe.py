@@ -61,7 +61,7 @@ def probe(path: Path, options: PipelineOptions | None = None) -> Probe:
     with open_media(path) as container:
         stream = _pick_video(container)
         audio = tuple(describe_audio(container))
-        start, kind = Fraction(container.start_time or 0, av.time_base), container.format.name
+        kind = container.format.name
         video = _describe_video(stream, _decode_first_frame(path, container, stream), packets[stream.index])
     ends = (packets[index].end for index in (video.index, *(stream.index for stream in audio)))
     duration = max(end for end in ends if end is not None) - video.first_frame
@@ -72,7 +72,6 @@ def probe(path: Path, options: PipelineOptions | None = None) -> Probe:
         format=kind,
         size_bytes=size,
         duration_ms=round(duration * 1000),
-        container_start=start,
         video=video,
         audio=audio,
     )

@@ -37,6 +37,8 @@ _CAP_PIXEL_RATE = 1920 * 1080 * 30
 _GRAPH = "graph.txt"
 _PCM = "pcm"
 _QUIET = ("-v", "warning", "-y")
+_KEEP_TIMES = "-copyts"
+"""Without it ffmpeg shifts its input by the earliest start of the streams in use, which is not ours to know."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,10 +88,7 @@ def build_command(plan: RenderPlan, target: Path) -> tuple[list[str], str]:
     video = plan.probe.video
     source = ffmpeg.input(str(plan.source.resolve()), **INPUT_OPTIONS)
     streams: list[Any] = [_build_picture(source[str(video.index)], plan)]
-    tracks = [
-        ffmpeg.input(f"{_PCM}{i}", f="s16le", ar=track.rate, ch_layout=track.layout).audio
-        for i, track in enumerate(plan.sound.delivered)
-    ]
+    tracks = [_open_sound(f"{_PCM}{i}", track) for i, track in enumerate(plan.sound.delivered)]
     options: dict[str, Any] = {
         "c:v": "libx264", "preset": PRESET, "crf": CRF, "profile:v": "high", **_cap_bits(plan.probe, plan.timeline),
         "g": max(1, round(_KEYFRAME_S * plan.timeline.timebase)), "fps_mode": "passthrough",
@@ -111,10 +110,16 @@ def build_command(plan: RenderPlan, target: Path) -> tuple[list[str], str]:
     return _split_graph(ffmpeg.get_args(ffmpeg.output(*streams, str(target.resolve()), **options)))
 
 
+def _open_sound(pipe: str, track: Track) -> Any:
+    """Return the sound that comes through ``pipe``; one channel becomes two as loud (ffmpeg would take 3 dB off)."""
+    sound = ffmpeg.input(pipe, f="s16le", ar=track.rate, ch_layout=track.layout).audio
+    return sound.filter("channelmap", "0|0", "stereo") if track.channels == 1 else sound
+
+
 def _split_graph(args: Sequence[str]) -> tuple[list[str], str]:
     """Return ``args`` with the filter graph moved into a file, and that graph."""
     at = list(args).index("-filter_complex")
-    return [*_QUIET, *args[:at], "-/filter_complex", _GRAPH, *args[at + 2 :]], args[at + 1]
+    return [*_QUIET, _KEEP_TIMES, *args[:at], "-/filter_complex", _GRAPH, *args[at + 2 :]], args[at + 1]
 
 
 def _build_picture(stream: Any, plan: RenderPlan) -> Any:
@@ -123,9 +128,8 @@ def _build_picture(stream: Any, plan: RenderPlan) -> Any:
     video = probe.video
     end = timeline.kept[-1][1]
     held = max(0, end - round(video.duration_ms * timeline.timebase / 1000)) + 2
-    first = float(video.first_frame - probe.container_start)
     stream = (
-        stream.filter("fps", fps=_ratio(timeline.timebase), start_time=f"{first:.6f}")
+        stream.filter("fps", fps=_ratio(timeline.timebase), start_time=f"{float(video.first_frame):.6f}")
         .filter("tpad", stop=held, stop_mode="clone")  # the last picture stands while the sound goes on
         .filter("trim", end_frame=end)  # ffmpeg stops reading here; -frames:v would also cut the sound short
         .filter("select", build_select(timeline.kept))

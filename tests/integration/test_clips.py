@@ -13,6 +13,7 @@ from av.video.frame import PictureType
 
 from tests.media import clips
 from tests.media.codes import UNREADABLE, draw_pictures, read_picture
+from tests.media.encode import CODINGS, Coding
 from tests.media.measure import (
     beep_times,
     find_beeps,
@@ -105,8 +106,8 @@ def test_the_same_call_makes_the_same_clip(tmp_path: Path) -> None:
     assert one.path.read_bytes() == other.path.read_bytes()
 
 
-@pytest.mark.parametrize("coding", clips.CODINGS.values(), ids=clips.CODINGS)
-def test_numbers_read_back_from_every_coding(coding: clips.Coding, tmp_path: Path) -> None:
+@pytest.mark.parametrize("coding", CODINGS.values(), ids=CODINGS)
+def test_numbers_read_back_from_every_coding(coding: Coding, tmp_path: Path) -> None:
     clip = clips.numbered_clip(tmp_path / f"clip{coding.suffix}", coding=coding)
     frames = read_frames(clip.path)
     assert [frame.number for frame in frames] == list(range(300))
@@ -122,7 +123,7 @@ def test_numbers_read_back_from_every_coding(coding: clips.Coding, tmp_path: Pat
 def test_codings_are_what_they_are_called(tmp_path: Path) -> None:
     """Leading pictures make a GOP open; pictures out of order are B-frames."""
     leading, keys = {}, {}
-    for name, coding in clips.CODINGS.items():
+    for name, coding in CODINGS.items():
         path = clips.numbered_clip(tmp_path / f"{name}{coding.suffix}", coding=coding, audio=False).path
         with av.open(str(path)) as container:
             packets = [packet for packet in container.demux(video=0) if packet.size]

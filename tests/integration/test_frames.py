@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -13,7 +16,8 @@ from pipeline.models import RunContext
 from pipeline.options import Captions, CutEngine, PipelineOptions
 from pipeline.run import run_pipeline
 from pipeline.timeline import Range, Timeline, read_timeline
-from tests.media.clips import CODINGS, PLAIN, Coding, NumberedClip, numbered_clip
+from tests.media.clips import NumberedClip, long_sound_clip, numbered_clip, odd_size_clip, rotated_clip
+from tests.media.encode import CODINGS, PLAIN, Coding
 from tests.media.measure import read_frames, read_sound
 
 FRAMES = 600
@@ -53,8 +57,12 @@ def clip(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     )
 
 
-def run(clip: NumberedClip, workdir: Path, timeline: Path | None = None) -> tuple[Path, Timeline]:
-    """Return the video made of ``clip`` and its cut list."""
+def run(clip: NumberedClip, workdir: Path, wanted: Timeline | None = None) -> tuple[Path, Timeline]:
+    """Return the video made of ``clip``, by the cuts ``wanted`` or by its silence, and its cut list."""
+    timeline = None
+    if wanted is not None:
+        timeline = workdir / "wanted.v1.json"
+        timeline.write_text(wanted.to_json(clip.path.name), encoding="utf-8")
     options = PipelineOptions(threshold=0.04, captions=Captions.NONE, cut_engine=CutEngine.BUILTIN, timeline=timeline)
     files = run_pipeline(clip.path, options, RunContext(workdir=workdir)).files
     return files["video.mp4"], read_timeline(files["timeline.json"], default_timebase=clip.rate)
@@ -105,13 +113,10 @@ def test_cut_silence_shows_the_frames_it_keeps(clip: NumberedClip, tmp_path: Pat
 def test_an_imported_timeline_shows_the_frames_it_keeps(
     clip: NumberedClip, tmp_path: Path, first: bool, last: bool
 ) -> None:
-    wanted = Timeline.from_kept(
-        clip.rate, FRAMES, scatter_kept(seed=len(clip.path.parent.name), first=first, last=last)
-    )
+    seed = crc32(clip.path.parent.name.encode())
+    wanted = Timeline.from_kept(clip.rate, FRAMES, scatter_kept(seed, first=first, last=last))
     assert sum(1 for start, end in wanted.kept if end - start == 1) >= 3
-    file = tmp_path / "timeline.v1.json"
-    file.write_text(wanted.to_json(clip.path.name), encoding="utf-8")
-    video, timeline = run(clip, tmp_path, file)
+    video, timeline = run(clip, tmp_path, wanted)
     assert timeline.kept == wanted.kept
     check_frames(clip, video, timeline)
 
@@ -120,17 +125,25 @@ def test_an_imported_timeline_shows_the_frames_it_keeps(
 def test_a_single_frame_can_be_all_that_is_kept(frame: int, tmp_path: Path) -> None:
     clip = numbered_clip(tmp_path / "clip.mp4", frames=FRAMES, coding=CODINGS["open-gop-60"])
     wanted = Timeline.from_kept(clip.rate, FRAMES, [(frame, frame + 1)])
-    file = tmp_path / "timeline.v1.json"
-    file.write_text(wanted.to_json(clip.path.name), encoding="utf-8")
-    video, timeline = run(clip, tmp_path, file)
+    video, timeline = run(clip, tmp_path, wanted)
     assert timeline.kept == ((frame, frame + 1),)
+    check_frames(clip, video, timeline)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [odd_size_clip, partial(rotated_clip, degrees=90), partial(rotated_clip, degrees=180), long_sound_clip],
+    ids=["odd size", "portrait", "upside down", "sound outlasts picture"],
+)
+def test_sources_of_odd_form_show_the_frames_they_keep(make: Callable[[Path], NumberedClip], tmp_path: Path) -> None:
+    clip = make(tmp_path / "clip.mp4")
+    video, timeline = run(clip, tmp_path)
+    assert timeline.removed
     check_frames(clip, video, timeline)
 
 
 def test_everything_can_be_kept(tmp_path: Path) -> None:
     clip = numbered_clip(tmp_path / "clip.mp4", frames=FRAMES, coding=CODINGS["open-gop-60"])
-    file = tmp_path / "timeline.v1.json"
-    file.write_text(Timeline.uncut(clip.rate, FRAMES).to_json(clip.path.name), encoding="utf-8")
-    video, timeline = run(clip, tmp_path, file)
+    video, timeline = run(clip, tmp_path, Timeline.uncut(clip.rate, FRAMES))
     assert timeline.kept == ((0, FRAMES),)
     check_frames(clip, video, timeline)

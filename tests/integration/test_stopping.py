@@ -31,7 +31,7 @@ STAGES = ["audio", "transcribe", "render", "qa"]
 def talk_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A talk long enough that every stage can be caught at work."""
     samples = np.tile(short_talk().samples, 4)
-    return write_video(tmp_path_factory.mktemp("talk") / "talk.mp4", samples, size=(1280, 720))
+    return write_video(tmp_path_factory.mktemp("talk") / "talk.mp4", samples, size=(640, 360))
 
 
 def start_command(source: Path, out: Path, *flags: str) -> subprocess.Popen[str]:

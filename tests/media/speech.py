@@ -1,40 +1,29 @@
-"""Speech for tests on a bare machine: espeak-ng from the package ``espeakng-loader``, driven through ctypes.
+"""Speech for tests on a bare machine, spoken by espeak-ng.
 
 What is spoken is known, so it is the truth that a transcript is measured against. `talk` places every word itself and
-therefore knows where it starts and ends. Nothing here imports the code under test.
+therefore knows where it starts and ends.
 """
 
 from __future__ import annotations
 
-import ctypes
-import threading
 import wave
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
-import espeakng_loader
 import numpy as np
 import numpy.typing as npt
 
-SPEECH_RATE = 22_050
-"""Samples a second of everything made here; espeak-ng's own rate."""
+from pipeline.espeak import VOICE_RATE, Samples, speak
+
+SPEECH_RATE = VOICE_RATE
+"""Samples a second of everything made here."""
 EDGE_DBFS = -45.0
 """Sound below this level, relative to the utterance's own peak, is trimmed from its edges."""
 PEAK = 0.7
 """Peak of a finished talk, as a share of full scale."""
 
-Samples = npt.NDArray[np.int16]
-
 _DEFAULT_WPM = 150
-_AUDIO_OUTPUT_SYNCHRONOUS = 2
-_DONT_EXIT = 0x8000
-_CHARS_UTF8 = 1
-_POS_CHARACTER = 1
-_PARAMETER_RATE = 1
-_BUFFER_MS = 200
-_SYNTH_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,68 +53,6 @@ class Talk:
         return round(self.samples.size * 1000 / SPEECH_RATE)
 
 
-class _Espeak:
-    """The one espeak-ng of this process. The library has global state, so calls are made one at a time."""
-
-    def __init__(self) -> None:
-        library = ctypes.CDLL(espeakng_loader.get_library_path())
-        library.espeak_Initialize.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_int]
-        library.espeak_SetSynthCallback.argtypes = [_SYNTH_CALLBACK]
-        library.espeak_SetSynthCallback.restype = None
-        library.espeak_SetVoiceByName.argtypes = [ctypes.c_char_p]
-        library.espeak_SetParameter.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int]
-        library.espeak_Synth.argtypes = [
-            ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint, ctypes.c_int, ctypes.c_uint, ctypes.c_uint,
-            ctypes.c_void_p, ctypes.c_void_p,
-        ]  # fmt: skip
-        library.espeak_Synchronize.argtypes = []
-        data = str(Path(espeakng_loader.get_data_path()).parent).encode()
-        rate = library.espeak_Initialize(_AUDIO_OUTPUT_SYNCHRONOUS, _BUFFER_MS, data, _DONT_EXIT)
-        if rate != SPEECH_RATE:
-            raise RuntimeError(f"espeak-ng did not start: rate {rate}")
-        self._library = library
-        self._blocks: list[Samples] = []
-        self._callback = _SYNTH_CALLBACK(self._collect)  # kept: ctypes frees what nobody holds
-        self._lock = threading.Lock()
-        library.espeak_SetSynthCallback(self._callback)
-
-    def _collect(self, samples: ctypes._Pointer[ctypes.c_short], count: int, _events: int | None) -> int:
-        if samples and count > 0:
-            self._blocks.append(np.ctypeslib.as_array(samples, shape=(count,)).astype(np.int16))
-        return 0  # go on
-
-    def speak(self, text: str, voice: str, rate_wpm: int) -> Samples:
-        encoded = text.encode() + b"\0"
-        with self._lock:
-            self._blocks.clear()
-            if self._library.espeak_SetVoiceByName(voice.encode()) != 0:
-                raise ValueError(f"espeak-ng has no voice {voice!r}")
-            self._library.espeak_SetParameter(_PARAMETER_RATE, rate_wpm, 0)
-            status = self._library.espeak_Synth(encoded, len(encoded), 0, _POS_CHARACTER, 0, _CHARS_UTF8, None, None)
-            self._library.espeak_Synchronize()
-            if status != 0 or not self._blocks:
-                raise RuntimeError(f"espeak-ng said nothing for {text!r} (status {status})")
-            return np.concatenate(self._blocks)
-
-
-@lru_cache(maxsize=1)
-def _espeak() -> _Espeak:
-    return _Espeak()
-
-
-@lru_cache(maxsize=1024)
-def speak(text: str, voice: str = "en", rate_wpm: int = _DEFAULT_WPM) -> Samples:
-    """Return ``text`` spoken, mono at `SPEECH_RATE`, with the short silences that espeak-ng leaves at its edges.
-
-    ``voice`` is an espeak-ng voice such as ``en``, ``en-us``, ``de``, ``fr``. Raises `ValueError` for an unknown one.
-    The samples are read-only and remembered: the oscillators keep their phases, so a second synthesis of the same text
-    sounds the same but differs in its samples.
-    """
-    samples = _espeak().speak(text, voice, rate_wpm)
-    samples.setflags(write=False)
-    return samples
-
-
 def trim_edges(samples: Samples, edge_dbfs: float = EDGE_DBFS) -> Samples:
     """Return ``samples`` without the edges that stay below ``edge_dbfs``, relative to their own peak."""
     level = np.abs(samples.astype(np.int32))
@@ -142,11 +69,13 @@ def talk(
     voice: str = "en",
     rate_wpm: int = _DEFAULT_WPM,
     peak: float = PEAK,
+    edge_dbfs: float = EDGE_DBFS,
 ) -> Talk:
     """Return ``words`` spoken one by one (each may be a phrase), with exact silences around them.
 
     ``pauses_ms`` has one more entry than ``words``: before the first, between two, after the last. The speech peaks at
-    ``peak`` of full scale; ``noise_dbfs`` adds white noise of that RMS under everything, the same for one ``seed``.
+    ``peak`` of full scale, each utterance is trimmed to ``edge_dbfs`` below its own peak; ``noise_dbfs`` adds white
+    noise of that RMS under everything, the same for one ``seed``.
     """
     if len(pauses_ms) != len(words) + 1:
         raise ValueError(f"{len(words)} words need {len(words) + 1} pauses, not {len(pauses_ms)}")
@@ -154,7 +83,7 @@ def talk(
     spoken: list[SpokenWord] = []
     position = parts[0].size
     for word, pause_ms in zip(words, pauses_ms[1:], strict=True):
-        voiced = trim_edges(speak(word, voice, rate_wpm)).astype(np.float64)
+        voiced = trim_edges(speak(word, voice, rate_wpm), edge_dbfs).astype(np.float64)
         start, position = position, position + voiced.size
         spoken.append(SpokenWord(start_ms=_to_ms(start), end_ms=_to_ms(position), text=word))
         parts += [voiced, _silence(pause_ms)]

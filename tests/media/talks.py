@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from config import PROJECT_ROOT
+from pipeline.espeak import Samples
 from pipeline.ffmpeg import Feed, find_ffmpeg, run_ffmpeg
-from tests.media.speech import SPEECH_RATE, Samples, Talk, talk
+from tests.media.speech import SPEECH_RATE, Talk, talk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,166 @@
+"""A talk whose every word is known to the sample, at three noise levels, cut and captioned, then measured.
+
+The truth is what was synthesised, never what a recogniser heard.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.cuts import to_frames
+from pipeline.options import PACES
+from pipeline.timeline import Timeline, read_timeline
+from tests.media.measure import read_sound
+from tests.media.speech import Talk, talk
+from tests.media.talks import run_command, write_video
+
+WORDS = tuple(
+    """
+    apple river stone window garden winter yellow market doctor mountain paper silver morning kitchen bottle summer
+    bridge number pencil orange station music father water table dinner forest animal island ticket
+    """.split()  # noqa: SIM905 - a text to be spoken
+)
+EDGE_DBFS = -18.0
+"""Words are trimmed to where they are loud, so that a word's true end is also where the rules see it end."""
+NOISE = {"quiet": -70.0, "room": -55.0, "fan": -42.0}
+"""White noise in dB RMS below full scale; the words peak at -3 dB."""
+FRAME_MS = 1000 / 30
+
+
+def make_talk(noise_dbfs: float) -> Talk:
+    """Return the words with pauses of 200 to 3000 ms between them, none close to a pace's shortest pause."""
+    lengths = (200, 250, 800, 1300, 450, 2000, 250, 750, 3000, 450)
+    pauses = [1500, *(lengths[i % len(lengths)] for i in range(len(WORDS) - 1)), 1800]
+    return talk(WORDS, pauses, noise_dbfs=noise_dbfs, seed=7, edge_dbfs=EDGE_DBFS)
+
+
+@dataclass(frozen=True)
+class Delivered:
+    talk: Talk
+    source: Path
+    out: Path
+    timeline: Timeline
+
+    def to_output_ms(self, source_ms: float) -> float:
+        """Return where an instant of the source plays; inside a cut, where the cut is."""
+        frame = source_ms * float(self.timeline.timebase) / 1000
+        before = 0.0
+        for start, end, kept in self.timeline.chunks:
+            if kept:
+                before += min(max(frame - start, 0), end - start)
+        return before * 1000 / float(self.timeline.timebase)
+
+
+@pytest.fixture(scope="module", params=[(noise, pace) for noise in NOISE for pace in ("natural", "tight")], ids=str)
+def delivered(request: pytest.FixtureRequest, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Delivered:
+    assert weights.is_dir()
+    noise, pace = request.param
+    folder = tmp_path_factory.mktemp(f"{noise}-{pace}")
+    made = make_talk(NOISE[noise])
+    source = write_video(folder / "talk.mp4", made.samples, options=("-b:a", "192k"))
+    ended = run_command(source, "-o", folder / "out", "--pace", pace, "--language", "en")
+    assert ended.status == 0, ended.errors
+    timeline = read_timeline(folder / "out" / "timeline.json", default_timebase=Fraction(30))
+    return Delivered(made, source, folder / "out", timeline)
+
+
+def pace_of(delivered: Delivered) -> str:
+    margin = json.loads((delivered.out / "report.json").read_text())["cuts"]["margin_ms"]
+    return next(name for name, pace in PACES.items() if list(pace.margin_ms) == margin)
+
+
+def test_pauses_are_out_by_the_rule_of_the_pace(delivered: Delivered) -> None:
+    pace = PACES[pace_of(delivered)]
+    words = delivered.talk.words
+    gaps = [(0, words[0].start_ms), *((a.end_ms, b.start_ms) for a, b in pairwise(words))]
+    before, after = (to_frames(margin, Fraction(30)) * FRAME_MS for margin in pace.margin_ms)
+    expected = [
+        (0.0 if start == 0 else start + after, end - before) for start, end in gaps if end - start > pace.min_pause_ms
+    ]
+    expected.append((words[-1].end_ms + after, float(delivered.talk.duration_ms)))
+    cuts = [(start * FRAME_MS, end * FRAME_MS) for start, end in delivered.timeline.removed]
+    assert len(cuts) == len(expected), [(round(a), round(b)) for a, b in cuts]
+    off = [max(abs(cut[0] - rule[0]), abs(cut[1] - rule[1])) for cut, rule in zip(cuts, expected, strict=True)]
+    print(f"{len(cuts)} pauses cut, worst edge {max(off):.1f} ms off the rule (a frame is {FRAME_MS:.1f} ms)")
+    assert max(off) <= FRAME_MS + 1
+
+
+def test_every_word_sounds_as_in_the_source(delivered: Delivered) -> None:
+    source, result = read_sound(delivered.source), read_sound(delivered.out / "video.mp4")
+    worst_db, least_likeness = 0.0, 1.0
+    for word in delivered.talk.words:
+        start, length = word.start_ms / 1000, (word.end_ms - word.start_ms) / 1000
+        at = delivered.to_output_ms(word.start_ms) / 1000
+        spoken = source.between(start, start + length).astype(np.float64)
+        heard = result.between(at, at + length).astype(np.float64)
+        heard = np.interp(np.linspace(0, len(heard) - 1, len(spoken)), np.arange(len(heard)), heard)
+        worst_db = max(worst_db, abs(20 * np.log10(np.std(heard) / np.std(spoken))))
+        size = 2 * len(spoken)
+        lagged = np.fft.irfft(np.fft.rfft(heard, size) * np.conj(np.fft.rfft(spoken, size)))
+        near = max(lagged[: source.sample_rate // 100].max(), lagged[-source.sample_rate // 100 :].max())
+        least_likeness = min(least_likeness, float(near / np.sqrt((heard**2).sum() * (spoken**2).sum())))
+    print(
+        f"{len(delivered.talk.words)} words: worst level change {worst_db:.2f} dB, least likeness {least_likeness:.3f}"
+    )
+    assert worst_db < 0.7
+    assert least_likeness > 0.93
+
+
+def read_cues(path: Path) -> list[tuple[int, int, str]]:
+    stamp = r"(\d+):(\d\d):(\d\d)\.(\d{3})"
+    cues = []
+    for block in path.read_text().strip().split("\n\n")[1:]:
+        times, *lines = block.split("\n")
+        match = re.fullmatch(f"{stamp} --> {stamp}", times)
+        assert match is not None, times
+        numbers = [int(part) for part in match.groups()]
+        ms = [((h * 60 + m) * 60 + s) * 1000 + rest for h, m, s, rest in (numbers[:4], numbers[4:])]
+        cues.append((ms[0], ms[1], " ".join(lines)))
+    return cues
+
+
+def bare(text: str) -> str:
+    return re.sub(r"[^a-z]", "", text.lower())
+
+
+def test_captions_start_when_their_words_are_spoken(delivered: Delivered) -> None:
+    cues = read_cues(delivered.out / "captions.vtt")
+    heard = [bare(token) for _, _, text in cues for token in text.split()]
+    matcher = SequenceMatcher(a=heard, b=list(WORDS), autojunk=False)
+    truth = {block.a + i: block.b + i for block in matcher.get_matching_blocks() for i in range(block.size)}
+    assert len(truth) >= 0.7 * len(WORDS), heard
+    errors, first = [], 0
+    for start, _, text in cues:
+        if first in truth:
+            spoken = delivered.to_output_ms(delivered.talk.words[truth[first]].start_ms)
+            errors.append(abs(start - spoken))
+        first += len(text.split())
+    p95 = float(np.percentile(errors, 95))
+    print(f"{len(errors)} of {len(cues)} cues matched; start off by {np.median(errors):.0f} ms, p95 {p95:.0f} ms")
+    assert len(errors) >= 0.6 * len(cues)
+    assert p95 <= 250
+
+
+def test_every_cue_covers_its_words(delivered: Delivered) -> None:
+    words = json.loads((delivered.out / "transcript.json").read_text())["words"]
+    at = 0
+    for start, end, text in read_cues(delivered.out / "captions.vtt"):
+        count = 0
+        joined = ""
+        while bare(joined) != bare(text) and at + count < len(words):
+            joined += words[at + count]["text"]
+            count += 1
+        assert count, text
+        assert start <= delivered.to_output_ms(words[at]["start_ms"]) + 1
+        assert end >= delivered.to_output_ms(words[at + count - 1]["end_ms"]) - 1
+        at += count
+    assert at == len(words)
