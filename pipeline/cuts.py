@@ -65,17 +65,17 @@ def find_loud(levels: Levels, threshold: float) -> Flags:
 def apply_margin(loud: Flags, margin: tuple[int, int]) -> Flags:
     """Return ``loud`` grown (or shrunk, where negative) by ``margin`` frames before and after each loud run.
 
-    Edges are those of the array as it came in; the array's own two ends are no edges.
+    Edges are those of the array as it came in; the array's own two ends are no edges. All rising edges come first, so
+    that the margin after wins where the two contradict each other.
     """
     grown = loud.copy()
     before, after = margin
-    for edge in np.flatnonzero(loud[1:] != loud[:-1]) + 1:
-        if loud[edge]:
-            low, high = sorted((int(edge) - before, int(edge)))
-            grown[max(0, low) : high] = before > 0
-        else:
-            low, high = sorted((int(edge), int(edge) + after))
-            grown[max(0, low) : high] = after > 0
+    for rising in np.flatnonzero(loud[1:] & ~loud[:-1]) + 1:
+        low, high = sorted((int(rising) - before, int(rising)))
+        grown[max(0, low) : high] = before > 0
+    for falling in np.flatnonzero(~loud[1:] & loud[:-1]) + 1:
+        low, high = sorted((int(falling), int(falling) + after))
+        grown[max(0, low) : high] = after > 0
     return grown
 
 

@@ -23,7 +23,7 @@ STDERR_LINES = 40
 STALL_S = 300.0
 """A running ffmpeg reports twice a second; silence this long means it hangs."""
 _POLL_S = 0.2
-_GRACE_S = 2.0
+_GRACE_S = 1.0
 
 
 def find_ffmpeg(explicit: Path | None = None) -> Path:
@@ -205,21 +205,24 @@ def _follow(
     should_cancel: Callable[[], bool],
     stall_s: float,
 ) -> None:
-    """Read progress until the child closes its output; poll for cancelling and stalling in between."""
+    """Read progress until the child ends; poll for cancelling and stalling in between."""
     assert child.stdout is not None
     fd = child.stdout.fileno()
     os.set_blocking(fd, False)
-    pending = b""
+    pending, closed = b"", False
     furthest, moved_at = -1, time.monotonic()
     with selectors.DefaultSelector() as selector:
         selector.register(fd, selectors.EVENT_READ)
         while True:
             if should_cancel():
                 raise PipelineCancelled
-            if selector.select(_POLL_S):
-                block = os.read(fd, 65536)
-                if not block:
+            if closed:
+                if child.poll() is not None:
                     return
+                time.sleep(_POLL_S)
+            elif selector.select(_POLL_S):
+                block = os.read(fd, 65536)
+                closed = not block
                 *lines, pending = (pending + block).split(b"\n")
                 for line in lines:
                     done_us = parse_progress_us(line.decode("utf-8", "replace"))
@@ -252,7 +255,7 @@ class _Feeder(threading.Thread):
 
     def __init__(self, fd: int, feed: Feed) -> None:
         super().__init__(name="ffmpeg-feed", daemon=True)
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self._fd = fd
         self._feed = feed
 
@@ -265,7 +268,7 @@ class _Feeder(threading.Thread):
                         view = view[pipe.write(view) :]
         except BrokenPipeError:
             pass  # ffmpeg has all it needs, or is gone: its own exit code tells
-        except (OSError, PipelineError) as error:
+        except BaseException as error:  # noqa: BLE001 - nothing is swallowed: the caller's thread raises it
             self.error = error
 
     def close(self) -> None:

@@ -54,8 +54,9 @@ def measure_waveform(tracks: Sequence[Track]) -> list[int]:
     """Return the peaks 0–255 of ``tracks`` together, ten a second, for drawing."""
     per_track = []
     for track in tracks:
-        bounds = np.append(np.arange(0, track.samples, max(1, track.rate // PEAKS_PER_SECOND)), track.samples)
-        per_track.append(_measure_peaks(track, bounds.astype(np.int64)) // 128)
+        count = -(-track.samples * PEAKS_PER_SECOND // track.rate)
+        bounds = np.minimum(np.arange(count + 1, dtype=np.int64) * track.rate // PEAKS_PER_SECOND, track.samples)
+        per_track.append(_measure_peaks(track, bounds) // 128)
     longest = max((len(peaks) for peaks in per_track), default=0)
     joined = np.zeros(longest, np.int64)
     for peaks in per_track:

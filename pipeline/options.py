@@ -14,6 +14,9 @@ MAX_VOCABULARY_CHARS = 600
 """Whisper reads at most 224 tokens of prompt; more would push the speech out."""
 
 
+_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
+
+
 class OptionError(ValueError):
     """An option that can't be used; the message is one sentence that names the option and its rule."""
 
@@ -168,11 +171,11 @@ def parse_threshold(value: object) -> float | None:
     if value is None or value == "auto":
         return None
     text = str(value).strip()
-    match = re.fullmatch(r"([+-]?(?:\d+\.?\d*|\.\d+))\s*(%|dB)?", text, re.IGNORECASE)
+    match = re.fullmatch(rf"({_NUMBER})\s*(%|dB)?", text, re.IGNORECASE)
     if match is None:
         raise OptionError(f"{text!r} is no threshold: give auto, a share such as 4%, a level such as -28dB, or 0.04.")
     number, unit = float(match[1]), (match[2] or "").lower()
-    level = number / 100 if unit == "%" else 10 ** (number / 20) if unit == "db" else number
+    level = number / 100 if unit == "%" else 10 ** (min(number, 1) / 20) if unit == "db" else number
     if not 0 <= level <= 1:
         raise OptionError(f"{text!r} is no threshold: it must lie between 0% and 100% (at most 0dB).")
     return level
@@ -181,10 +184,10 @@ def parse_threshold(value: object) -> float | None:
 def parse_duration_ms(value: object, name: str) -> int:
     """Return the milliseconds of ``0.2s``, ``200ms`` or ``0.2`` (seconds). Raises `OptionError`."""
     text = str(value).strip()
-    match = re.fullmatch(r"([+-]?(?:\d+\.?\d*|\.\d+))\s*(s|ms|sec|secs|seconds?)?", text)
-    if match is None:
+    match = re.fullmatch(rf"({_NUMBER})\s*(s|ms|sec|secs|seconds?)?", text)
+    number = float(match[1]) if match is not None else math.inf
+    if match is None or not math.isfinite(number * 1000):
         raise OptionError(f"{text!r} is no {name}: give seconds, such as 0.2s.")
-    number = float(match[1])
     return math.floor((number if match[2] == "ms" else number * 1000) + 0.5)
 
 
@@ -193,30 +196,42 @@ def parse_margin(value: str) -> tuple[int, int]:
     parts = [parse_duration_ms(part, "margin") for part in value.split(",")]
     if len(parts) not in (1, 2):
         raise OptionError(f"{value!r} is no margin: give one length, or two with a comma between them.")
-    return _parse_margin_pair((parts[0], parts[-1])) or (0, 0)
+    return _check_margin(parts[0], parts[-1], value)
+
+
+def _check_margin(before: int, after: int, given: object) -> tuple[int, int]:
+    if max(abs(before), abs(after)) > 10_000:
+        raise OptionError(f"{given!r} is no margin: two lengths of at most 10 seconds each, before and after.")
+    return before, after
 
 
 def _parse_margin_pair(value: object) -> tuple[int, int] | None:
     match value:
         case None:
             return None
-        case [int(before), int(after)] if abs(before) <= 10_000 and abs(after) <= 10_000:
-            return before, after
-    raise OptionError(f"{value!r} is no margin: two lengths of at most 10 seconds each, before and after.")
+        case [int(before), int(after)] if not isinstance(before, bool) and not isinstance(after, bool):
+            return _check_margin(before, after, value)
+    raise OptionError(f"{value!r} is no margin: two lengths in milliseconds, before and after.")
+
+
+def _check_pause(pause: int, given: object) -> int:
+    if not 0 <= pause <= 60_000:
+        raise OptionError(f"{given!r} is no shortest pause: it must lie between 0 and 60 seconds.")
+    return pause
 
 
 def _parse_pause(value: object) -> int | None:
     match value:
         case None:
             return None
-        case int(pause) if 0 <= pause <= 60_000 and not isinstance(value, bool):
-            return pause
-    raise OptionError(f"{value!r} is no shortest pause: it must lie between 0 and 60 seconds.")
+        case int(pause) if not isinstance(value, bool):
+            return _check_pause(pause, value)
+    raise OptionError(f"{value!r} is no shortest pause: give milliseconds.")
 
 
 def parse_min_pause(value: str) -> int:
     """Return the milliseconds of the shortest pause that is cut. Raises `OptionError`."""
-    return _parse_pause(parse_duration_ms(value, "shortest pause")) or 0
+    return _check_pause(parse_duration_ms(value, "shortest pause"), value)
 
 
 def parse_language(value: object) -> str | None:

@@ -34,6 +34,10 @@ _NOMINAL_TOLERANCE = 0.005
 _HDR_TRANSFERS = {16: "smpte2084", 18: "arib-std-b67"}
 _TRANSFERS = {1: "bt709", 4: "gamma22", 5: "gamma28", 6: "smpte170m", 8: "linear", 13: "iec61966-2-1", **_HDR_TRANSFERS}
 _FULL_RANGE = 2
+_BOXES = frozenset(
+    b"ftyp moov mdat moof mfra free skip wide pnot uuid meta udta pdin sidx ssix styp prft emsg imda".split()
+)
+"""Boxes that stand at the top of a file (ISO 14496-12, QuickTime)."""
 _MISSING_TAIL_S = 1.0
 _MISSING_TAIL_SHARE = 0.02
 """A file whose packets end this much before its declared duration is cut off (the larger of the two)."""
@@ -151,13 +155,11 @@ def _walk_boxes(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int]]:
         file.seek(at)
         header = file.read(16)
         length, kind = int.from_bytes(header[:4]), header[4:8]
-        if at == 0 and kind not in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"):
-            return
         if length == 1:
             length = int.from_bytes(header[8:16])
         elif length == 0:  # up to the end of the file
             length = size - at
-        if length < 8 or not kind.isascii():
+        if length < 8 or kind not in _BOXES:
             return  # trailing garbage: players ignore it, so do we
         yield kind, at + length
         at += length

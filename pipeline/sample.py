@@ -12,7 +12,7 @@ from pathlib import Path
 import ffmpeg
 import numpy as np
 
-from config import load_settings
+from config import SettingsError, load_settings
 from pipeline.errors import PipelineError
 from pipeline.espeak import VOICE_RATE, Samples, speak
 from pipeline.ffmpeg import Feed, find_ffmpeg, run_ffmpeg
@@ -82,6 +82,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except PipelineError as error:
         print(error.message, file=sys.stderr)
         return error.exit_status
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 2
     print(f"Made a sample talk: {target}", file=sys.stderr)
     return 0
 

@@ -172,7 +172,7 @@ def parse_timeline(text: str, *, default_timebase: Fraction) -> Timeline:
     """
     try:
         document = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise TimelineError(f"not JSON: {error}") from error
     if not isinstance(document, dict) or str(document.get("version")) != "1":
         raise TimelineError('only timelines of version "1" can be read')

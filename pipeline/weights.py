@@ -270,9 +270,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     models, model_dir = chosen.models, chosen.dir
     if not models or model_dir is None:
-        from config import load_settings  # only this command reads settings; the library takes values
+        from config import SettingsError, load_settings  # only this command reads settings; the library takes values
 
-        settings = load_settings()
+        try:
+            settings = load_settings()
+        except SettingsError as error:
+            print(error, file=sys.stderr)
+            return 2
         models = models or [settings.whisper_model]
         model_dir = model_dir or settings.whisper_model_dir
     for model in models:

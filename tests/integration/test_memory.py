@@ -60,20 +60,19 @@ def write_long_talk(path: Path, seconds: float) -> Path:
 
 def watch_memory(command: list[str]) -> tuple[float, float]:
     """Run ``command`` to its end and return the peak USS of its process tree in MB, and the seconds it took."""
-    started = time.monotonic()
-    child = subprocess.Popen(command, cwd=PROJECT_ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    parent, peak = psutil.Process(child.pid), 0
-    while child.poll() is None:
-        total = 0
-        for process in (parent, *_children(parent)):
-            try:
-                total += process.memory_full_info().uss
-            except psutil.Error:
-                continue
-        peak = max(peak, total)
-        time.sleep(0.5)
-    errors = child.stderr.read() if child.stderr else ""
-    assert child.returncode == 0, errors
+    started, peak = time.monotonic(), 0
+    with subprocess.Popen(command, cwd=PROJECT_ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as child:
+        parent = psutil.Process(child.pid)
+        while child.poll() is None:
+            total = 0
+            for process in (parent, *_children(parent)):
+                try:
+                    total += process.memory_full_info().uss
+                except psutil.Error:
+                    continue
+            peak = max(peak, total)
+            time.sleep(0.5)
+    assert child.returncode == 0
     return peak / 1e6, time.monotonic() - started
 
 

@@ -109,7 +109,7 @@ def test_margins_are_set_at_the_edges(loud: str, margin: tuple[int, int], expect
 def test_margins_of_both_signs_are_set_at_all_rising_edges_before_any_falling_one(
     loud: str, margin: tuple[int, int], expected: str
 ) -> None:
-    """As auto-editor's ``mutMargin`` does (src/util/fun.nim): where two pieces of margin meet, the later write counts."""
+    """As auto-editor's ``mutMargin`` does (src/util/fun.nim): where two margins meet, the later write counts."""
     assert show(apply_margin(flags(loud), margin)) == expected
 
 

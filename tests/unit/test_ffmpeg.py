@@ -113,6 +113,8 @@ os.rename("pid.part", "pid")
 """
 READ_FEED = "feed = open(int(sys.argv[-1].removeprefix('pipe:')), 'rb', buffering=0)\n"
 HANG = "time.sleep(60)\n"
+STALL_S = 1.5
+"""Long enough for a program to start on a busy machine."""
 DEAF = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
 
 
@@ -145,7 +147,7 @@ def run(
 
 
 def is_gone(folder: Path) -> bool:
-    """Tell whether the program that wrote its pid into ``folder`` is no more: neither running nor waiting to be reaped."""
+    """Tell whether the program that wrote its pid into ``folder`` neither runs nor waits to be reaped."""
     pid = int((folder / "pid").read_text())
     try:
         os.kill(pid, 0)
@@ -210,20 +212,22 @@ def test_a_child_that_is_killed_has_failed(tmp_path: Path) -> None:
         run(program)
 
 
-@pytest.mark.parametrize("body", [HANG, f"print('out_time_us=1000', flush=True)\n{HANG}", DEAF + HANG])
+@pytest.mark.parametrize(
+    "body",
+    [HANG, f"print('out_time_us=1000', flush=True)\n{HANG}", DEAF + HANG],
+    ids=["at once", "on its way", "and ignores SIGTERM"],
+)
 def test_a_child_that_hangs_is_stopped(tmp_path: Path, body: str) -> None:
     program = write_program(tmp_path, body)
     with pytest.raises(ToolTimeout) as caught:
-        run(program, stall_s=0.5)
+        run(program, stall_s=STALL_S)
     assert caught.value.code == "timeout"
     assert is_gone(tmp_path)
 
 
 def test_a_child_that_moves_on_is_not_stopped(tmp_path: Path) -> None:
-    program = write_program(
-        tmp_path, "for i in range(8): print(f'out_time_us={i}', flush=True); time.sleep(0.2)\n"
-    )  # 1.6 s in all, never a second without a step
-    assert run(program, stall_s=1.0) == ""
+    program = write_program(tmp_path, "for i in range(10): print(f'out_time_us={i}', flush=True); time.sleep(0.2)\n")
+    assert run(program, stall_s=STALL_S) == ""  # 2 s in all, a step every fifth of a second
 
 
 @pytest.mark.parametrize("deaf", [False, True], ids=["polite", "ignores SIGTERM"])
@@ -244,13 +248,13 @@ def test_a_child_that_ends_well_when_asked_to_stop_was_cancelled_all_the_same(tm
     assert is_gone(tmp_path)
 
 
-@pytest.mark.timeout(10)
+@pytest.mark.timeout(6)
 @pytest.mark.parametrize("asked", ["cancel", "stall"])
 def test_a_child_that_closed_its_output_and_lives_on_is_still_watched(tmp_path: Path, asked: str) -> None:
     program = write_program(tmp_path, "os.close(1)\n" + HANG)
     person = Person(tmp_path)
     with pytest.raises(PipelineCancelled if asked == "cancel" else ToolTimeout):
-        run(program, should_cancel=person.should_cancel if asked == "cancel" else lambda: False, stall_s=0.5)
+        run(program, should_cancel=person.should_cancel if asked == "cancel" else lambda: False, stall_s=STALL_S)
     assert is_gone(tmp_path)
 
 
@@ -348,7 +352,7 @@ def test_every_feed_has_its_own_pipe(tmp_path: Path) -> None:
         "print(other.read(), one.read(), file=sys.stderr)\n"
     )
     feeds = [bytes_feed(b"first" * 30_000, placeholder="pcm0"), bytes_feed(b"second", placeholder="pcm1")]
-    assert run(write_program(tmp_path, body), "pcm0", "pcm1", feeds=feeds) == f"{b'second'} {b'first' * 30_000}"
+    assert run(write_program(tmp_path, body), "pcm0", "pcm1", feeds=feeds) == f"{b'second'!r} {b'first' * 30_000!r}"
 
 
 @pytest.mark.parametrize("then", ["sys.exit(0)", "time.sleep(0.3)"], ids=["and ends", "and works on"])
@@ -373,7 +377,7 @@ def test_a_feed_that_nobody_reads_does_not_hold_up_the_end(tmp_path: Path, end: 
             "pcm0",
             feeds=[endless_feed()],
             should_cancel=person.should_cancel if end == "cancel" else lambda: False,
-            stall_s=0.5,
+            stall_s=STALL_S,
         )
     assert is_gone(tmp_path)
 
@@ -457,10 +461,10 @@ def test_no_descriptor_is_left_open(tmp_path: Path, ending: str) -> None:
     program = write_program(tmp_path, body)
     before = count_descriptors()
     if raised is None:
-        run(program, "pcm0", feeds=[feed], stall_s=0.3)
+        run(program, "pcm0", feeds=[feed], stall_s=STALL_S)
     else:
         with pytest.raises(raised):
-            run(program, "pcm0", feeds=[feed], stall_s=0.3)
+            run(program, "pcm0", feeds=[feed], stall_s=STALL_S)
     assert count_descriptors() == before
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from fractions import Fraction
+from itertools import pairwise
 from math import ceil, floor
 from pathlib import Path
 
@@ -96,7 +97,7 @@ def test_the_error_is_carried_on_over_hours() -> None:
 def measure_slowly(samples: Samples, rate: int, timebase: Fraction) -> list[int]:
     bounds = take_chunks(len(samples), rate, timebase)
     levels = []
-    for start, end in zip(bounds, bounds[1:], strict=False):
+    for start, end in pairwise(bounds):
         peak = min(32767, max(abs(int(sample)) for sample in (samples[start:end].min(), samples[start:end].max())))
         levels.append(int(np.uint16(np.float32(peak) / np.float32(32767) * np.float32(65535) + np.float32(0.5))))
     return levels
@@ -217,7 +218,7 @@ def hiss(frames: int, db: float, seed: int) -> NDArray[np.float64]:
 
 
 def talk_over(noise_db: float, seed: int = 1) -> tuple[Levels, NDArray[np.bool_]]:
-    """Return a minute of speech between -20 and -8 dB over noise, a pause of a second after every two, and where it speaks."""
+    """Return a minute of speech (-20 to -8 dB) over noise, a second of pause after every two, and where it speaks."""
     noise = hiss(1800, noise_db, seed)
     speaks = np.arange(1800) % 90 < 60
     speech = np.random.default_rng(seed).uniform(-20, -8, 1800)
@@ -255,7 +256,7 @@ def test_where_there_is_nothing_to_tell_apart_the_threshold_lies_under_everythin
 
 
 def test_the_threshold_stays_within_its_limits() -> None:
-    """A studio's floor at -80 dB would give -55 dB, where breath is loud; noise at -24 dB would cut speech at -16 dB."""
+    """A studio's floor at -80 dB would give -55 dB, where breath is loud; a street's at -24 dB would give -16 dB."""
     studio, _ = talk_over(-80)
     assert 20 * np.log10(find_threshold(studio)) == pytest.approx(-42)
     street = from_db(np.where(np.arange(900) % 90 < 60, 0.0, -24.0))

@@ -66,7 +66,7 @@ def test_thresholds(value: object, level: float | None) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["loud", "", "%", "dB", "4%%", "4 dBm", "--4%", "4,5%", "1e-2", "nan", "inf", "auto 4%", True, [0.04]]
+    "value", ["loud", "", "%", "dB", "4%%", "4 dBm", "--4%", "4,5%", "nan", "inf", "auto 4%", True, [0.04]]
 )
 def test_what_is_no_threshold_is_named_with_the_ways_to_give_one(value: object) -> None:
     assert refuse(lambda: parse_threshold(value)) == (
@@ -111,7 +111,7 @@ def test_lengths(value: object, milliseconds: int) -> None:
     assert parse_duration_ms(value, "margin") == milliseconds
 
 
-@pytest.mark.parametrize("value", ["", "s", "soon", "1h", "0.2S", "1:30", "0,2s", "nan", "1e3", "2 s ms", None])
+@pytest.mark.parametrize("value", ["", "s", "soon", "1h", "0.2S", "1:30", "0,2s", "nan", "2 s ms", None])
 def test_what_is_no_length_is_named_with_the_option(value: object) -> None:
     assert refuse(lambda: parse_duration_ms(value, "longest duration")) == (
         f"{str(value)!r} is no longest duration: give seconds, such as 0.2s."
