@@ -261,3 +261,15 @@ def test_the_threshold_stays_within_its_limits() -> None:
     assert 20 * np.log10(find_threshold(studio)) == pytest.approx(-42)
     street = from_db(np.where(np.arange(900) % 90 < 60, 0.0, -24.0))
     assert 20 * np.log10(find_threshold(street)) == pytest.approx(-18)
+
+
+@pytest.mark.parametrize("gap_db", range(8, 26))
+def test_the_threshold_is_clear_of_the_noise_and_of_the_speech_or_under_both(gap_db: int) -> None:
+    """6 dB over the floor and 10 dB under speech, as far as there is room for both; else nothing is cut by chance."""
+    levels = from_db(np.where(np.arange(900) % 90 < 60, -14.0, hiss(900, -14.0 - gap_db, gap_db)))
+    floor, speech = np.percentile(to_db(levels), 10), np.percentile(to_db(levels), 95)
+    threshold = find_threshold(levels)
+    if quantise(threshold) > int(levels.min()):
+        threshold_db = 20 * np.log10(threshold)
+        assert floor + 6 <= threshold_db + 0.01
+        assert threshold_db - 0.01 <= speech - 10
