@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 STDERR_LINES = 40
 STALL_S = 300.0
 """A running ffmpeg reports twice a second; silence this long means it hangs."""
+_WORKING_SHARE = 0.05
+"""A program that used this much of a processor meanwhile does not hang."""
 _POLL_S = 0.2
 _GRACE_S = 1.0
 
@@ -148,8 +150,8 @@ def run_ffmpeg(
             _stop(child)
         for feeder in feeders:
             feeder.close()
-        drain.join()
-        for stream in (child.stdout, child.stderr):
+        drain.join(_GRACE_S)  # a grandchild may hold the pipe open; its words are not waited for
+        for stream in (child.stdout, None if drain.is_alive() else child.stderr):
             if stream is not None:
                 stream.close()
     stderr_tail = "\n".join(tail)
@@ -209,7 +211,7 @@ def _follow(
     assert child.stdout is not None
     fd = child.stdout.fileno()
     os.set_blocking(fd, False)
-    pending, closed = b"", False
+    pending, closed, worked = b"", False, 0.0
     furthest, moved_at = -1, time.monotonic()
     with selectors.DefaultSelector() as selector:
         selector.register(fd, selectors.EVENT_READ)
@@ -231,7 +233,19 @@ def _follow(
                         if duration_ms > 0:
                             on_progress(min(1.0, done_us / 1000 / duration_ms))
             if time.monotonic() - moved_at > stall_s:
-                raise ToolTimeout("ffmpeg", stall_s)
+                worked, before = _cpu_seconds(child.pid), worked
+                if worked - before < stall_s * _WORKING_SHARE:
+                    raise ToolTimeout("ffmpeg", stall_s)
+                moved_at = time.monotonic()  # it decodes what is cut away: nothing comes out for a long while
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Return the processor time a process has used, 0 where the system does not tell."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # utime and stime, proc(5)
 
 
 def _stop(child: subprocess.Popen[bytes]) -> None:

@@ -18,9 +18,11 @@ DEFAULT_THRESHOLD = 0.04
 PEAKS_PER_SECOND = 10
 
 _MIN_DB, _MAX_DB = -42.0, -18.0
+_DIGITAL_SILENCE_DB = -90.0
 _ABOVE_FLOOR_DB = 6.0
 _BELOW_SPEECH_DB = 10.0
-_MIN_RANGE_DB = 12.0
+_MIN_RANGE_DB = 16.0
+_MUTED_FRAMES = 30
 _RANGE_SHARE = 0.35
 
 
@@ -101,19 +103,27 @@ def to_db(levels: Levels) -> NDArray[np.float64]:
     return np.asarray(20 * np.log10(np.maximum(levels, 1) / FULL_SCALE), dtype=np.float64)
 
 
+def _shorten_silence(levels: Levels) -> Levels:
+    """Return ``levels`` with at most `_MUTED_FRAMES` of every run of zeros."""
+    since_sound = np.arange(len(levels))
+    since_sound -= np.maximum.accumulate(np.where(levels > 0, since_sound, -1))
+    return levels[since_sound <= _MUTED_FRAMES]
+
+
 def find_threshold(levels: Levels) -> float:
     """Return the level 0–1 that parts speech from the noise of this very recording.
 
-    The noise floor is what the quietest tenth of the frames stay below, speech what the loudest twentieth reach. The
-    threshold lies a third of the way up between them: at least 6 dB over the floor, because the peak of steady noise
-    swings by about 4 dB from frame to frame; at least 10 dB under speech, because words end softly; within -42 to
-    -18 dB. Where floor and speech are closer than 12 dB there is nothing to tell apart (steady noise, or speech without
-    a pause): the threshold then lies under everything, so that nothing is cut by chance.
+    The noise floor is what the quietest tenth of the frames stay below, speech what the loudest twentieth reach. Of a
+    stretch of digital silence only the first second counts: a gate between words says where the floor is, a microphone
+    that was switched off does not. The threshold lies a third of the way up: at least 6 dB over the floor, because the
+    peak of steady noise swings by about 4 dB from frame to frame; at least 10 dB under speech, because words end
+    softly; within -42 to -18 dB. Where floor and speech are closer than 16 dB there is nothing to tell apart (steady
+    noise, or speech without a pause): the threshold then lies under everything, so that nothing is cut by chance.
     """
     if len(levels) == 0:
         return DEFAULT_THRESHOLD
-    decibels = to_db(levels)
-    sounding = decibels[decibels > -90]
+    decibels = to_db(_shorten_silence(levels))
+    sounding = decibels[decibels > _DIGITAL_SILENCE_DB]
     if len(sounding) == 0:
         return DEFAULT_THRESHOLD
     floor, speech = np.percentile(decibels, 10), np.percentile(sounding, 95)

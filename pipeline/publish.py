@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -14,7 +15,6 @@ from pipeline.media import writing
 from pipeline.models import RESULT_FILES
 
 _PREFIX = ".work-"
-_LOCK = "lock"
 
 
 @contextmanager
@@ -26,16 +26,15 @@ def scratch_folder(out: Path) -> Iterator[Path]:
     too. Raises `OutputUnwritable` or `DiskFull`.
     """
     made = _make_folder(out)
-    _sweep(out)
-    with writing(out):
+    with writing(out), _locked(out):  # one run at a time looks after the folder
+        _sweep(out)
         workdir = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=out))
-        lock = (workdir / _LOCK).open("w")
+        life = _lock(workdir)
     try:
-        with lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield workdir
+        yield workdir
     finally:
         shutil.rmtree(workdir, ignore_errors=True)
+        os.close(life)
         for folder in made:
             with suppress(OSError):  # not empty: the result is in it
                 folder.rmdir()
@@ -54,14 +53,28 @@ def _make_folder(out: Path) -> list[Path]:
 def _sweep(out: Path) -> None:
     """Remove the scratch folders of runs that no longer live."""
     for folder in out.glob(f"{_PREFIX}*"):
-        try:
-            with (folder / _LOCK).open("r+") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
-        except BlockingIOError:
-            continue  # at work
-        except OSError:
-            continue  # just being made, or not ours to judge
+        with suppress(OSError), _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _lock(folder: Path, how: int = fcntl.LOCK_EX) -> int:
+    """Return a descriptor of ``folder`` that holds its lock; the system lets go of it when the process ends."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, how)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+@contextmanager
+def _locked(folder: Path, how: int = fcntl.LOCK_EX) -> Iterator[None]:
+    descriptor = _lock(folder, how)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def publish_files(files: Mapping[str, Path], out: Path) -> None:

@@ -51,7 +51,7 @@ def trim_words(words: Sequence[Word], levels: Levels, timebase: Fraction, thresh
     """Return ``words`` without the pauses they were stretched over.
 
     A word that falls into several sounding parts keeps the one with the most sound in it; a word in which nothing
-    sounds keeps its times. Trimming never moves a time by less than a frame.
+    sounds keeps its times. A frame of air is left on both sides.
     """
     trimmed = []
     frame_ms = 1000 / timebase

@@ -8,7 +8,10 @@ import sys
 from fractions import Fraction
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from config import PROJECT_ROOT
 from pipeline.models import RESULT_FILES, Stage
@@ -74,6 +77,56 @@ def test_texts_agree_with_each_other(result: tuple[Path, Ended]) -> None:
     assert len(peaks["peaks"]) in range(110, 150)
     assert 100 < max(peaks["peaks"]) <= 255
     assert (out / "poster.jpg").read_bytes().startswith(b"\xff\xd8\xff")
+
+
+def read_track(video: Path) -> tuple[str | None, list[str]]:
+    """Return the language of a video's caption track and its texts; None and nothing when there is none."""
+    with av.open(str(video)) as container:
+        if not container.streams.subtitles:
+            return None, []
+        track = container.streams.subtitles[0]
+        packets = [bytes(packet) for packet in container.demux(track) if packet.size > 2]
+        texts = [packet[2 : 2 + int.from_bytes(packet[:2])].decode() for packet in packets]  # ISO 14496-17, 5.17
+        return track.language, [text for text in texts if text]
+
+
+def test_the_caption_track_says_what_the_captions_say(result: tuple[Path, Ended]) -> None:
+    language, texts = read_track(result[0] / "video.mp4")
+    assert language == "eng"
+    blocks = (result[0] / "captions.vtt").read_text().strip().split("\n\n")[1:]
+    assert texts == [block.split("\n", 1)[1] for block in blocks]
+
+
+def test_burned_captions_come_without_a_track(talk_video: Path, weights: Path, tmp_path: Path) -> None:
+    assert weights.is_dir()
+    assert run_command(talk_video, "-o", tmp_path, "--captions", "burned").status == 0
+    assert read_track(tmp_path / "video.mp4") == (None, [])
+    assert "-->" in (tmp_path / "captions.vtt").read_text()
+    plain = tmp_path / "plain"
+    assert run_command(talk_video, "-o", plain, "--captions", "soft").status == 0
+    assert read_track(plain / "video.mp4")[0] == "eng"
+    first = parse_first_cue((plain / "captions.vtt").read_text())
+    at = (first[0] + first[1]) / 2
+    burned, clean = (read_picture_at(path / "video.mp4", at) for path in (tmp_path, plain))
+    changed = np.abs(burned.astype(int) - clean.astype(int)) > 60
+    assert changed[: 180 * 6 // 10].sum() == 0, "captions belong at the bottom"
+    assert changed[180 * 7 // 10 :].sum() > 200
+
+
+def parse_first_cue(vtt: str) -> tuple[float, float]:
+    times = vtt.split("\n\n")[1].split("\n")[0].split(" --> ")
+    start, end = (
+        sum(float(part) * 60**place for place, part in enumerate(reversed(time.split(":")))) for time in times
+    )
+    return start, end
+
+
+def read_picture_at(video: Path, seconds: float) -> NDArray[np.uint8]:
+    with av.open(str(video)) as container:
+        for frame in container.decode(container.streams.video[0]):
+            if frame.time is not None and frame.time >= seconds:
+                return np.asarray(frame.to_ndarray(format="gray"), dtype=np.uint8)
+    raise AssertionError(f"{video} has no picture at {seconds} s")
 
 
 def test_progress_never_goes_back_and_ends_whole(result: tuple[Path, Ended]) -> None:

@@ -230,6 +230,12 @@ def test_a_child_that_moves_on_is_not_stopped(tmp_path: Path) -> None:
     assert run(program, stall_s=STALL_S) == ""  # 2 s in all, a step every fifth of a second
 
 
+def test_a_child_that_works_on_what_is_cut_away_is_not_stopped(tmp_path: Path) -> None:
+    """While `select` drops frames, ffmpeg reports the same time again and again: a cut of minutes is no hang."""
+    busy = "until = time.process_time() + 2.5\nwhile time.process_time() < until: print('out_time_us=5', flush=True)\n"
+    assert run(write_program(tmp_path, busy), stall_s=STALL_S) == ""
+
+
 @pytest.mark.parametrize("deaf", [False, True], ids=["polite", "ignores SIGTERM"])
 def test_cancelling_ends_the_child_within_two_seconds(tmp_path: Path, deaf: bool) -> None:
     program = write_program(tmp_path, HANG, before_pid=DEAF if deaf else "")

@@ -255,6 +255,19 @@ def test_where_there_is_nothing_to_tell_apart_the_threshold_lies_under_everythin
     assert quantise(find_threshold(levels)) <= int(levels.min())
 
 
+def test_a_microphone_that_was_off_at_first_says_nothing_about_the_noise() -> None:
+    levels, speaks = talk_over(-36)
+    muted = np.concatenate([np.zeros(900, np.uint16), levels])
+    threshold = quantise(find_threshold(muted))
+    assert int(levels[~speaks].max()) < threshold < int(levels[speaks].min())
+
+
+def test_the_silence_of_a_gate_between_words_is_the_floor() -> None:
+    levels, speaks = talk_over(-60)
+    gated = np.where(speaks, levels, 0).astype(np.uint16)
+    assert quantise(find_threshold(gated)) < int(levels[speaks].min()) // 4
+
+
 def test_the_threshold_stays_within_its_limits() -> None:
     """A studio's floor at -80 dB would give -55 dB, where breath is loud; a street's at -24 dB would give -16 dB."""
     studio, _ = talk_over(-80)

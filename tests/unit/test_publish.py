@@ -20,10 +20,9 @@ def list_names(folder: Path) -> list[str]:
 
 
 def make_scratch(out: Path, name: str) -> Path:
-    """Leave behind what a killed run would: a scratch folder with its lock file and half a video."""
+    """Leave behind what a killed run would: a scratch folder with half a video."""
     folder = out / f".work-{name}"
     (folder / "result").mkdir(parents=True)
-    (folder / "lock").touch()
     (folder / "result" / "video.mp4").write_bytes(b"half")
     return folder
 
@@ -90,11 +89,12 @@ def test_what_a_killed_run_left_is_swept(tmp_path: Path) -> None:
 
 def test_the_scratch_of_a_living_run_is_not_touched(tmp_path: Path) -> None:
     alive, dead = make_scratch(tmp_path, "alive"), make_scratch(tmp_path, "dead")
-    with (alive / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with scratch_folder(tmp_path):
-            assert (alive / "result" / "video.mp4").read_bytes() == b"half"
-            assert not dead.exists()
+    life = os.open(alive, os.O_RDONLY)
+    fcntl.flock(life, fcntl.LOCK_EX)
+    with scratch_folder(tmp_path):
+        assert (alive / "result" / "video.mp4").read_bytes() == b"half"
+        assert not dead.exists()
+    os.close(life)
     with scratch_folder(tmp_path):
         assert not alive.exists()
 
