@@ -73,8 +73,8 @@ def talk(
 ) -> Talk:
     """Return ``words`` spoken one by one (each may be a phrase), with exact silences around them.
 
-    ``pauses_ms`` has one more entry than ``words``: before the first, between two, after the last. The speech peaks at
-    ``peak`` of full scale, each utterance is trimmed to ``edge_dbfs`` below its own peak; ``noise_dbfs`` adds white
+    ``pauses_ms`` has one more entry than ``words``: before the first, between two, after the last. Each utterance
+    peaks at ``peak`` of full scale and is trimmed to ``edge_dbfs`` below its own peak; ``noise_dbfs`` adds white
     noise of that RMS under everything, the same for one ``seed``.
     """
     if len(pauses_ms) != len(words) + 1:
@@ -84,14 +84,12 @@ def talk(
     position = parts[0].size
     for word, pause_ms in zip(words, pauses_ms[1:], strict=True):
         voiced = trim_edges(speak(word, voice, rate_wpm), edge_dbfs).astype(np.float64)
+        voiced *= peak * 32767 / np.abs(voiced).max()
         start, position = position, position + voiced.size
         spoken.append(SpokenWord(start_ms=_to_ms(start), end_ms=_to_ms(position), text=word))
         parts += [voiced, _silence(pause_ms)]
         position += parts[-1].size
     samples = np.concatenate(parts)
-    loudest = float(np.abs(samples).max(initial=0.0))
-    if loudest > 0:
-        samples *= peak * 32767 / loudest
     if noise_dbfs is not None:
         samples += noise(samples.size, noise_dbfs, seed)
     return Talk(samples=np.clip(np.rint(samples), -32768, 32767).astype(np.int16), words=tuple(spoken))
