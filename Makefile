@@ -25,12 +25,12 @@ whisper := $(shell grep -o '^openai-whisper==[^ ]*' requirements.txt)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup weights video test test-slow lint clean
+.PHONY: help setup weights auto-editor video test test-slow bench lint clean
 
 help: ## List the commands
 	@echo 'Mini Video Factory: raw talking video in, tight captioned video out.'
 	@echo
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo 'The first command sets everything up (about 600 MB to download, some minutes); after that no network is needed.'
 
@@ -38,6 +38,11 @@ setup: weights ## Install everything into .venv and get the speech weights
 
 weights: $(RUNTIME) ## Get the speech weights, if they are not there yet
 	@$(PY) -m pipeline.weights
+
+# PyPI's auto-editor is a stub that downloads the program at its first run. It is no requirement, so that no set-up puts
+# it there; only this command installs it and lets it download.
+auto-editor: $(RUNTIME) ## Get the real auto-editor as second cut engine, where the network allows
+	@$(PY) -m pipeline.autoeditor "$$AUTO_EDITOR_BINARY"
 
 # Handed over by the environment, so that a file name may hold spaces, quotes or dollar signs.
 export VIDEO_IN := $(or $(value IN),$(SAMPLE))
@@ -55,6 +60,9 @@ test: $(DEV) weights ## Run the tests
 
 test-slow: $(DEV) weights ## Run the tests that take minutes
 	@$(PY) -m pytest -m slow $(ARGS)
+
+bench: $(DEV) weights ## Measure the speed beside what people script (40 minutes): ARGS="--minutes 1 --only a,b"
+	@$(PY) -m tests.bench $(ARGS)
 
 lint: $(DEV) ## Check style and types
 	@$(PY) -m ruff check

@@ -28,6 +28,8 @@ class Settings:
     whisper_engine: SpeechEngine
     ffmpeg_binary: Path | None
     """None takes the static build that is installed with the packages."""
+    auto_editor_binary: Path | None
+    """None looks for an installed auto-editor."""
     test_media: Path
     """Real recordings for the tests; not part of the project."""
     log_level: str
@@ -46,6 +48,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         whisper_model=values.get("WHISPER_MODEL") or "base",
         whisper_engine=SpeechEngine(engine),
         ffmpeg_binary=_parse_path(values, "FFMPEG_BINARY"),
+        auto_editor_binary=_parse_path(values, "AUTO_EDITOR_BINARY"),
         test_media=_parse_path(values, "TEST_MEDIA") or PROJECT_ROOT.parent / "shared" / "media",
         log_level=_parse_choice(values, "LOG_LEVEL", LOG_LEVELS, "WARNING"),
     )

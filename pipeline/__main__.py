@@ -131,6 +131,7 @@ def _read_options(arguments: argparse.Namespace, settings: Settings) -> Pipeline
         model=arguments.model or settings.whisper_model,
         model_dir=arguments.model_dir or settings.whisper_model_dir,
         ffmpeg=settings.ffmpeg_binary,
+        auto_editor=settings.auto_editor_binary,
         cut=not arguments.no_cut,
         timeline=arguments.timeline,
         max_duration_ms=limits.max_duration_ms
@@ -168,7 +169,7 @@ def _build_parser() -> argparse.ArgumentParser:
     add("--captions", choices=list(Captions), help="soft (default): a track; burned: in the picture; both; none")
     add("--style", choices=list(Style), help="look of burned captions (default clean)")
     add("--audio-track", default="default", metavar="default|mix|N", help="sound track to deliver, counted from 1")
-    add("--timeline", type=Path, metavar="FILE", help="use these cuts (auto-editor timeline, version 1)")
+    add("--timeline", type=Path, metavar="FILE", help="use these cuts (auto-editor timeline, version 1 or 3)")
     add("--cuts-only", action="store_true", help="write timeline.json alone, by auto-editor's own rules")
     add("--no-cut", action="store_true", help="keep everything, add captions only")
     add("--max-duration", metavar="S", help="refuse longer videos, such as 3600s (default 12 h)")

@@ -110,6 +110,11 @@ def cut_silence(levels: Levels, rules: CutRules, timebase: Fraction, protected: 
     kept = smooth(apply_margin(loud, rules.margin), rules.min_cut, rules.min_clip)
     if protected is not None:
         kept |= protected
+    return to_timeline(kept, timebase)
+
+
+def to_timeline(kept: Flags, timebase: Fraction) -> Timeline:
+    """Return the Timeline that plays the frames in ``kept``."""
     edges = np.flatnonzero(np.diff(np.concatenate(([False], kept, [False]))))
     ranges = [(int(start), int(end)) for start, end in edges.reshape(-1, 2)]
-    return Timeline.from_kept(timebase, len(levels), ranges)
+    return Timeline.from_kept(timebase, len(kept), ranges)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import selectors
 import shlex
 import subprocess
@@ -164,12 +165,20 @@ def run_ffmpeg(
     return stderr_tail
 
 
-def run_tool(command: Sequence[str], *, timeout_s: float, cwd: Path) -> str:
+def run_tool(
+    command: Sequence[str],
+    *,
+    timeout_s: float,
+    cwd: Path,
+    follow: Callable[[str], None] = lambda _: None,
+    should_cancel: Callable[[], bool] = lambda: False,
+) -> str:
     """Run a helper program to its end and return the last lines it printed, stdout and stderr as they came.
 
-    It gets no input, and is dead on every way out of here. Raises `ToolMissing` when it does not start, `ToolTimeout`
-    when it runs longer than ``timeout_s`` seconds, `DiskFull`, else `ToolFailed` with its command and last lines as
-    detail.
+    It gets no input, and is dead on every way out of here. What it overwrites on its terminal (records that end in a
+    carriage return) is no line: ``follow`` gets the newest now and then. Raises `ToolMissing` when it does not start,
+    `ToolTimeout` when it runs longer than ``timeout_s`` seconds, `PipelineCancelled`, `DiskFull`, else `ToolFailed`
+    with its command and last lines as detail.
     """
     logger.debug("running %s", shlex.join(command))
     name = Path(command[0]).name
@@ -180,12 +189,20 @@ def run_tool(command: Sequence[str], *, timeout_s: float, cwd: Path) -> str:
     except OSError as error:
         raise ToolMissing(f"{name} does not start. Check that it is installed.", str(error)) from error
     tail: deque[str] = deque(maxlen=STDERR_LINES)
-    drain = threading.Thread(target=_drain, args=(child.stdout, tail), name=f"{name}-output", daemon=True)
+    records: deque[str] = deque(maxlen=1)
+    drain = threading.Thread(
+        target=_drain_records, args=(child.stdout, tail, records), name=f"{name}-output", daemon=True
+    )
+    deadline = time.monotonic() + timeout_s
     try:
         drain.start()
-        returncode = child.wait(timeout_s)
-    except subprocess.TimeoutExpired as error:
-        raise ToolTimeout(name, timeout_s, shlex.join(command)) from error
+        while (returncode := _wait(child, min(_POLL_S, timeout_s))) is None:
+            if should_cancel():
+                raise PipelineCancelled
+            while records:
+                follow(records.pop())
+            if time.monotonic() >= deadline:
+                raise ToolTimeout(name, timeout_s, shlex.join(command))
     finally:
         _stop(child)
         drain.join(_GRACE_S)  # a grandchild may hold the pipe open; its words are not waited for
@@ -262,6 +279,25 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
 def _drain(stream: IO[bytes], tail: deque[str]) -> None:
     for line in stream:
         tail.append(line.decode("utf-8", "replace").rstrip())
+
+
+def _drain_records(stream: IO[bytes], tail: deque[str], records: deque[str]) -> None:
+    """Put what ends in a carriage return into ``records`` at once, all else into ``tail``."""
+    pending = b""
+    while block := os.read(stream.fileno(), 65536):
+        *parts, pending = re.split(rb"(?<=\n)|(?<=\r)(?!\n)", pending + block)
+        for part in parts:
+            (records if part.endswith(b"\r") else tail).append(part.decode("utf-8", "replace").rstrip())
+    if pending:
+        tail.append(pending.decode("utf-8", "replace").rstrip())
+
+
+def _wait(child: subprocess.Popen[bytes], seconds: float) -> int | None:
+    """Return the exit status, or None when the child still runs after ``seconds``."""
+    try:
+        return child.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return None
 
 
 class _Feeder(threading.Thread):

@@ -99,6 +99,8 @@ class PipelineOptions:
     """Cache of weights; the caller's settings know where it is."""
     ffmpeg: Path | None = None
     """The ffmpeg to use; None takes the packaged one."""
+    auto_editor: Path | None = None
+    """The auto-editor to use; None looks for an installed one."""
     language: str | None = None
     """Whisper language code; None detects it."""
     vocabulary: str = ""

@@ -16,13 +16,14 @@ from pipeline.audio import SPEECH_RATE, Sound, choose_tracks, decode_audio
 from pipeline.burn import RTL_LANGUAGES, find_missing_glyphs, format_ass
 from pipeline.captions import format_srt, format_text, format_track_vtt, format_vtt, iso639_2
 from pipeline.cues import build_cues, map_words, shape_for
-from pipeline.cuts import choose_rules, cut_silence
-from pipeline.errors import DiskFull, PipelineError, SourceGone, ToolMissing
+from pipeline.cuts import choose_rules
+from pipeline.cutter import choose_cutter
+from pipeline.errors import DiskFull, PipelineError, SourceGone
 from pipeline.ffmpeg import find_ffmpeg
 from pipeline.levels import Levels, find_threshold, join_levels, measure_levels, measure_waveform
 from pipeline.media import writing
 from pipeline.models import RESULT_FILES, Cue, Note, PipelineResult, Probe, QaCheck, RunContext, Stage, Transcript, Word
-from pipeline.options import CutEngine, PipelineOptions, Style
+from pipeline.options import PipelineOptions, Style
 from pipeline.probe import probe
 from pipeline.qa import check_result, require_passed
 from pipeline.render import RenderPlan, render_video, write_poster
@@ -34,8 +35,6 @@ from pipeline.words import protect_words, trim_words
 
 logger = logging.getLogger(__name__)
 
-RULES_VERSION = "31.5.1"
-"""The auto-editor whose rules the built-in detector follows."""
 _POSTER_AT_MS = 3000
 
 
@@ -53,15 +52,14 @@ def find_cuts(source: Path, options: PipelineOptions, ctx: RunContext) -> Timeli
     processor = VideoProcessor(source, options, ctx)
     levels = processor.listen()
     rate = processor.source_probe.video.average_rate
-    return cut_silence(levels, choose_rules(options, levels, rate, plain=True), rate)
+    rules = choose_rules(options, levels, rate, plain=True)
+    return processor.cutter.cut(processor.sound, levels, rules, rate, protected=None).timeline
 
 
 class VideoProcessor:
     """One run over one source; holds what the stages hand to each other."""
 
     def __init__(self, source: Path, options: PipelineOptions, ctx: RunContext) -> None:
-        if options.cut_engine is CutEngine.AUTO_EDITOR:
-            raise ToolMissing("auto-editor can't be used by this version yet. Choose --cut-engine auto or builtin.")
         self.source = source
         self.options = options
         self.ctx = ctx
@@ -71,7 +69,19 @@ class VideoProcessor:
         with self._stage(Stage.PROBE):
             self.source_probe = probe(source, options)
             self._identity = _identify(source)
+        self._imported = self._read_imported()
+        self.cutter = choose_cutter(options, ctx)
         self.sound = Sound(tracks=(), delivered=(), speech=None, speech_samples=0)
+
+    def _read_imported(self) -> Timeline | None:
+        """Return the cuts the person brought along, if any. Raises `TimelineError` now, not after an hour of work."""
+        if self.options.timeline is None:
+            return None
+        video = self.source_probe.video
+        timeline = read_timeline(self.options.timeline, default_timebase=video.average_rate)
+        if not timeline.kept or timeline.to_ms(timeline.kept[0][0]) >= video.duration_ms:
+            raise TimelineError(f"{self.options.timeline} keeps no frame of this video.")
+        return timeline
 
     def run(self) -> PipelineResult:
         """Run every stage and return the finished files."""
@@ -144,11 +154,8 @@ class VideoProcessor:
         average, grid = self.source_probe.video.average_rate, self.source_probe.video.nominal_rate
         frames = count_frames(self.source_probe, self.sound)
         with self._stage(Stage.CUT):
-            if self.options.timeline is not None:
-                timeline = read_timeline(self.options.timeline, default_timebase=average).retime(grid, frames)
-                if not timeline.kept:
-                    raise TimelineError(f"{self.options.timeline} keeps no frame of this video")
-                return timeline, _unruled("timeline")
+            if self._imported is not None:
+                return self._imported.retime(grid, frames), _unruled("timeline")
             if not self.sound.tracks:
                 self._note("no_audio", "There is no sound, so nothing was cut and there are no captions.")
                 return Timeline.uncut(grid, frames), _unruled("none")
@@ -158,15 +165,18 @@ class VideoProcessor:
             # the picture may outlast the sound: what follows is silence like any other
             levels = join_levels([levels], frames=int(frames * average / grid))
             protected = protect_words(words, levels, average, rules.threshold)
-            timeline = cut_silence(levels, rules, average, protected).retime(grid, frames)
+            cut = self.cutter.cut(self.sound, levels, rules, average, protected)
+            timeline = cut.timeline.retime(grid, frames)
+            if cut.note is not None:
+                self._note(cut.note.code, cut.note.text)
             if not timeline.kept:
                 self._note("all_silent", "The sound is silent throughout, so nothing was cut.")
                 timeline = Timeline.uncut(grid, frames)
             elif not timeline.removed:
                 self._note("nothing_cut", "There is no pause long enough to cut.")
             return timeline, CutSummary(
-                engine=CutEngine.BUILTIN,
-                engine_version=RULES_VERSION,
+                engine=cut.engine,
+                engine_version=cut.engine_version,
                 threshold=round(rules.threshold, 5),
                 threshold_mode=rules.threshold_mode,
                 margin_ms=self.options.effective_margin_ms,

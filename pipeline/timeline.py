@@ -2,14 +2,14 @@
 
 Format v1 is auto-editor's, documented there as stable:
 ``{"version":"1","source":…,"timebase":"30/1","chunks":[[start,end,speed],…]}`` with start inclusive, end exclusive,
-no gaps; speed 1.0 plays, 0.0 or 99999.0 is a cut.
+no gaps; speed 1.0 plays, 0.0 or 99999.0 is a cut. Format v3, its layers of clips, is only read.
 """
 
 from __future__ import annotations
 
 import json
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import accumulate
@@ -165,23 +165,27 @@ class Timeline:
 
 
 def parse_timeline(text: str, *, default_timebase: Fraction) -> Timeline:
-    """Return the timeline of a v1 document.
+    """Return the timeline of a v1 or v3 document.
 
     ``default_timebase`` is used where the file names none (auto-editor before 30). Raises `TimelineError` with the
-    rule that is broken; other speeds than play and cut are refused, because the result would not be what was asked.
+    rule that is broken; other speeds than play and cut, or clips in another order, are refused, because the result
+    would not be what was asked. A v3 document does not say how much follows its last clip: its timeline ends there.
     """
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise TimelineError(f"not JSON: {error}") from error
-    if not isinstance(document, dict) or str(document.get("version")) != "1":
-        raise TimelineError('only timelines of version "1" can be read')
+    if not isinstance(document, dict) or str(document.get("version")) not in ("1", "3"):
+        raise TimelineError('only timelines of version "1" or "3" can be read')
     timebase = default_timebase
     if document.get("timebase") is not None:
         try:
             timebase = Fraction(str(document["timebase"]))
         except (ValueError, ZeroDivisionError) as error:
             raise TimelineError(f"timebase {document['timebase']!r} is not a rate such as 30/1") from error
+    if str(document["version"]) == "3":
+        kept = _parse_layers(document)
+        return Timeline.from_kept(timebase, max((end for _, end in kept), default=0), kept)
     chunks = document.get("chunks")
     if not isinstance(chunks, list) or not chunks:
         raise TimelineError("chunks must be a list of [start, end, speed]")
@@ -197,6 +201,49 @@ def _parse_chunk(chunk: object) -> tuple[int, int, bool]:
                 return start, end, True
             raise TimelineError(f"speed {speed} at frame {start} is neither play (1.0) nor cut (0.0, 99999.0)")
     raise TimelineError(f"chunk {chunk!r} is not [start, end, speed]")
+
+
+def _parse_layers(document: Mapping[str, object]) -> list[Range]:
+    """Return the source frames that a v3 document plays; every layer has to play the same."""
+    layers = []
+    for kind in ("v", "a"):
+        match document.get(kind, []):
+            case list() as found:
+                layers += [(f"{kind}{number}", layer) for number, layer in enumerate(found) if layer]
+            case found:
+                raise TimelineError(f"{kind} must be a list of layers, not {found!r}")
+    if not layers:
+        raise TimelineError("it has no clips")
+    played = {name: _parse_layer(name, layer) for name, layer in layers}
+    (first, kept), *others = played.items()
+    for name, other in others:
+        if other != kept:
+            raise TimelineError(f"its layers {first} and {name} play different frames")
+    sources = {str(clip["src"]) for _, layer in layers for clip in layer}
+    if len(sources) > 1:
+        raise TimelineError(f"it plays {len(sources)} files: {', '.join(sorted(sources))}")
+    return kept
+
+
+def _parse_layer(name: str, layer: object) -> list[Range]:
+    """Return the source frames that one layer plays: one clip after the other, never backwards, at their own speed."""
+    if not isinstance(layer, list):
+        raise TimelineError(f"layer {name} is no list of clips")
+    kept: list[Range] = []
+    start = 0
+    for clip in layer:
+        match clip:
+            case {"src": str(), "start": int(at), "dur": int(dur), "offset": int(offset)} if dur > 0 and offset >= 0:
+                pass
+            case _:
+                raise TimelineError(f"{clip!r} in layer {name} is no clip of a file")
+        if clip.get("effects") or clip.get("speed", KEPT) != KEPT or clip.get("volume", 1) != 1:
+            raise TimelineError(f"the clip at frame {at} of layer {name} has effects")
+        if at != start or (kept and offset < kept[-1][1]):
+            raise TimelineError(f"the clip at frame {at} of layer {name} does not follow the one before it")
+        start += dur
+        kept.append((offset, offset + dur))
+    return kept
 
 
 def _merge(chunks: Iterable[tuple[int, int, bool]]) -> tuple[tuple[int, int, bool], ...]:

@@ -18,6 +18,7 @@ def test_defaults() -> None:
         whisper_model="base",
         whisper_engine=SpeechEngine.FASTER_WHISPER,
         ffmpeg_binary=None,
+        auto_editor_binary=None,
         test_media=PROJECT_ROOT.parent / "shared/media",
         log_level="WARNING",
     )
@@ -29,6 +30,7 @@ def test_every_setting_is_read() -> None:
         "WHISPER_MODEL": "large-v3",
         "WHISPER_ENGINE": "openai-whisper",
         "FFMPEG_BINARY": "/opt/ffmpeg",
+        "AUTO_EDITOR_BINARY": "/opt/auto-editor",
         "TEST_MEDIA": "/media",
         "LOG_LEVEL": "DEBUG",
     }
@@ -37,6 +39,7 @@ def test_every_setting_is_read() -> None:
         whisper_model="large-v3",
         whisper_engine=SpeechEngine.OPENAI_WHISPER,
         ffmpeg_binary=Path("/opt/ffmpeg"),
+        auto_editor_binary=Path("/opt/auto-editor"),
         test_media=Path("/media"),
         log_level="DEBUG",
     )
