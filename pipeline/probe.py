@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 import av
 import av.error
+import numpy as np
 from av.container import InputContainer
 from av.stream import Disposition
 from av.video.frame import VideoFrame
@@ -31,6 +32,10 @@ _STANDARD_RATES = (
 _MAX_RATE = Fraction(60)
 _FALLBACK_RATE = Fraction(30)
 _NOMINAL_TOLERANCE = 0.005
+_BURST_FRAMES = 6
+_BURST_PACE = 0.9
+_BURST_LOSS = 0.001
+"""A burst is so many frames in a row, each shorter than this share of a grid's frame; a grid may lose so few of all."""
 _HDR_TRANSFERS = {16: "smpte2084", 18: "arib-std-b67"}
 _TRANSFERS = {1: "bt709", 4: "gamma22", 5: "gamma28", 6: "smpte170m", 8: "linear", 13: "iec61966-2-1", **_HDR_TRANSFERS}
 _FULL_RANGE = 2
@@ -38,6 +43,8 @@ _BOXES = frozenset(
     b"ftyp moov mdat moof mfra free skip wide pnot uuid meta udta pdin sidx ssix styp prft emsg imda".split()
 )
 """Boxes that stand at the top of a file (ISO 14496-12, QuickTime)."""
+_CLOCK_JITTER_S = 1
+"""Decoding times never go back; further than this they begin again."""
 _MISSING_TAIL_S = 1.0
 _MISSING_TAIL_SHARE = 0.02
 """A file whose packets end this much before its declared duration is cut off (the larger of the two)."""
@@ -66,7 +73,9 @@ def probe(path: Path, options: PipelineOptions | None = None) -> Probe:
         stream = _pick_video(container)
         audio = tuple(describe_audio(container))
         kind = container.format.name
-        video = _describe_video(stream, _decode_first_frame(path, container, stream), packets[stream.index])
+        video = _describe_video(
+            stream, _decode_first_frame(path, container, stream), packets[stream.index], has_pts=_has_pts(container)
+        )
     ends = (packets[index].end for index in (video.index, *(stream.index for stream in audio)))
     duration = max(end for end in ends if end is not None) - video.first_frame
     _check_pixels(video.width, video.height, options)
@@ -99,8 +108,36 @@ def find_nominal_rate(durations_s: Sequence[float], average: Fraction) -> Fracti
     """Return the render grid: the standard rate within 0.5 % of the median frame duration, else ``average``; <= 60.
 
     Where the median fits none, the mean of the durations within a fifth of it is tried too: containers that count in
-    whole milliseconds (Matroska) write 33, 33, 34 for 30 frames a second.
+    whole milliseconds (Matroska) write 33, 33, 34 for 30 frames a second. A screen recording that mostly rests has
+    bursts too fast for that rate: it gets the standard rate nearest to theirs, so that all their frames are shown.
     """
+    rate = _find_usual_rate(durations_s, average)
+    while rate < _MAX_RATE and is_variable_rate(durations_s):
+        lost, pace_s = measure_bursts(durations_s, rate)
+        if lost <= _BURST_LOSS * len(durations_s):
+            break
+        rate = min((other for other in _STANDARD_RATES if other > rate), key=lambda other: abs(other - 1 / pace_s))
+    return rate
+
+
+def measure_bursts(durations_s: Sequence[float], rate: Fraction) -> tuple[int, float]:
+    """Return how many frames of bursts are never shown on a grid of ``rate``, and the usual duration in those bursts.
+
+    Jitter makes two frames meet in one place now and then, too; it is not a burst and no reason for another grid.
+    """
+    durations = np.asarray(durations_s, np.float64)
+    places = np.floor(np.concatenate(([0.0], np.cumsum(durations))) * float(rate) + 0.5)
+    is_short = durations * float(rate) < _BURST_PACE
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], is_short, [False]))))
+    lost, burst = 0, np.zeros(0)
+    for start, end in edges.reshape(-1, 2):
+        meeting = int(np.count_nonzero(np.diff(places[start : end + 1]) == 0))
+        if end - start >= _BURST_FRAMES and meeting:
+            lost, burst = lost + meeting, np.append(burst, durations[start:end])
+    return lost, float(np.median(burst)) if lost else 0.0
+
+
+def _find_usual_rate(durations_s: Sequence[float], average: Fraction) -> Fraction:
     if durations_s:
         median = statistics.median(durations_s)
         usual = [duration for duration in durations_s if abs(duration - median) <= 0.2 * median]
@@ -230,6 +267,8 @@ class _Packets:
 
     time_base: Fraction
     pts: array[int] = field(default_factory=lambda: array("q"))
+    last_dts: int | None = None
+    begins_again: bool = False
     last_end: int | None = None
     bytes: int = 0
 
@@ -239,15 +278,25 @@ class _Packets:
         return None if self.last_end is None else self.last_end * self.time_base
 
 
+def _has_pts(container: InputContainer) -> bool:
+    """Return whether the format knows presentation times: AVI does not, and those FFmpeg makes up are off by frames."""
+    return container.format.name != "avi"
+
+
 def _scan_packets(container: InputContainer) -> dict[int, _Packets]:
     streams = [s for s in (*container.streams.video, *container.streams.audio) if s.time_base is not None]
     packets = {stream.index: _Packets(Fraction(stream.time_base or 1)) for stream in streams}
+    has_pts = _has_pts(container)
     try:
         for packet in container.demux(streams):
-            ticks = packet.pts if packet.pts is not None else packet.dts
+            ticks = packet.pts if has_pts and packet.pts is not None else packet.dts
             if ticks is None or packet.size == 0:
                 continue
             seen = packets[packet.stream.index]
+            if packet.dts is not None:
+                if seen.last_dts is not None and (seen.last_dts - packet.dts) * seen.time_base > _CLOCK_JITTER_S:
+                    seen.begins_again = True
+                seen.last_dts = packet.dts
             if packet.stream.type == "video":
                 seen.pts.append(ticks)
             seen.bytes += packet.size
@@ -266,11 +315,17 @@ def _check_complete(declared_s: float, packets: dict[int, _Packets]) -> None:
     ends = [seen.end for seen in packets.values() if seen.end is not None]
     if not any(seen.pts for seen in packets.values()):
         raise InputRefused("empty", "The video has no length: no picture is in it. Export it again, then use that.")
+    if any(seen.begins_again for seen in packets.values()):  # its second part would be left out without a word
+        raise InputRefused(
+            "not_media",
+            "The clock of this file begins again in the middle: it was joined from parts byte by byte. "
+            "Export it as MP4 and use that.",
+        )
     if declared_s - float(max(ends)) > max(_MISSING_TAIL_S, _MISSING_TAIL_SHARE * declared_s):
         raise _truncated()
 
 
-def _describe_video(stream: AvVideoStream, frame: VideoFrame, packets: _Packets) -> VideoStream:
+def _describe_video(stream: AvVideoStream, frame: VideoFrame, packets: _Packets, *, has_pts: bool) -> VideoStream:
     ticks = sorted(packets.pts)
     durations = [float((b - a) * packets.time_base) for a, b in pairwise(ticks) if b > a]
     average = snap_average_rate(Fraction(stream.average_rate) if stream.average_rate else None)
@@ -281,17 +336,20 @@ def _describe_video(stream: AvVideoStream, frame: VideoFrame, packets: _Packets)
     width, height = max(2, round(frame.width * aspect)), frame.height
     if rotation in (90, 270):
         width, height = height, width
-    first = Fraction(frame.pts or 0) * Fraction(frame.time_base or packets.time_base)
+    shown = frame.dts if not has_pts and frame.dts is not None else frame.pts
+    first = Fraction(shown or 0) * Fraction(frame.time_base or packets.time_base)
     last_start = ticks[-1] * packets.time_base
-    end = max(
-        packets.end or last_start, last_start + Fraction(statistics.median(durations) if durations else 1 / average)
-    )
+    end = packets.end
+    if end is None or end <= last_start:  # no duration is told: ffmpeg, too, then takes a usual one
+        end = last_start + Fraction(statistics.median(durations) if durations else 1 / average)
+    if not has_pts:  # packets are timed by decoding; the pictures come as much later as the first one does
+        end += max(Fraction(0), first - ticks[0] * packets.time_base)
     transfer = frame.color_trc if frame.color_trc != 2 else stream.codec_context.color_trc
     pixel_format = stream.codec_context.pix_fmt or frame.format.name
-    shown = float(end - first)
+    length = float(end - first)
     return VideoStream(
         index=stream.index,
-        codec=stream.codec_context.name,
+        codec=stream.codec_context.codec.canonical_name,  # not the decoder's: libdav1d
         width=max(2, width - width % 2),
         height=max(2, height - height % 2),
         average_rate=average,
@@ -303,7 +361,7 @@ def _describe_video(stream: AvVideoStream, frame: VideoFrame, packets: _Packets)
         full_range=pixel_format.startswith("yuvj") or int(frame.color_range) == _FULL_RANGE,
         rotation=rotation,
         sample_aspect=aspect,
-        bit_rate=round(packets.bytes * 8 / shown) if shown > 0 else 0,
+        bit_rate=round(packets.bytes * 8 / length) if length > 0 else 0,
         first_frame=first,
         frames=len(ticks),
         duration_ms=round((end - first) * 1000),
@@ -318,7 +376,7 @@ def describe_audio(container: InputContainer) -> Iterator[AudioStream]:
             continue
         yield AudioStream(
             index=stream.index,
-            codec=codec.name,
+            codec=codec.codec.canonical_name,
             sample_rate=codec.sample_rate,
             channels=codec.channels,
             layout=codec.layout.name,

@@ -24,6 +24,7 @@ from pipeline.burn import place_font
 from pipeline.ffmpeg import Feed, run_ffmpeg
 from pipeline.media import INPUT_OPTIONS, writing
 from pipeline.models import Probe, RunContext, Stage
+from pipeline.picture import PictureTraits, examine_picture
 from pipeline.timeline import Range, Timeline, round_half_up
 
 OUTPUT_RATE = 48_000
@@ -36,6 +37,7 @@ _CAP_BITS = 12_000_000
 _CAP_PIXEL_RATE = 1920 * 1080 * 30
 _GRAPH = "graph.txt"
 _PCM = "pcm"
+PLAIN_PICTURE = PictureTraits()
 _QUIET = ("-v", "warning", "-y")
 _KEEP_TIMES = "-copyts"
 """Without it ffmpeg shifts its input by the earliest start of the streams in use, which is not ours to know."""
@@ -58,15 +60,16 @@ class RenderPlan:
 
 
 def render_video(plan: RenderPlan, target: Path, *, ffmpeg_binary: Path, ctx: RunContext) -> None:
-    """Write the finished MP4 to ``target``. Raises what `run_ffmpeg` and `writing` raise."""
+    """Write the finished MP4 to ``target``. Raises what `run_ffmpeg`, `examine_picture` and `writing` raise."""
     folder = ctx.workdir
+    traits = examine_picture(plan.source, plan.probe.video.index)
     with writing(folder):
         if plan.ass is not None:
             (folder / "cues.ass").write_text(plan.ass, encoding="utf-8")
             place_font(folder)  # relative names in a private folder need no escaping
         if plan.track_vtt is not None:
             (folder / "track.vtt").write_text(plan.track_vtt, encoding="utf-8")
-        args, graph = build_command(plan, target)
+        args, graph = build_command(plan, target, traits)
         (folder / _GRAPH).write_text(graph, encoding="utf-8")
     feeds = [
         Feed(placeholder=f"{_PCM}{i}", blocks=partial(assemble_sound, track, plan.timeline))
@@ -83,11 +86,11 @@ def render_video(plan: RenderPlan, target: Path, *, ffmpeg_binary: Path, ctx: Ru
     )
 
 
-def build_command(plan: RenderPlan, target: Path) -> tuple[list[str], str]:
+def build_command(plan: RenderPlan, target: Path, traits: PictureTraits = PLAIN_PICTURE) -> tuple[list[str], str]:
     """Return the arguments of the render and the text of its filter graph."""
     video = plan.probe.video
     source = ffmpeg.input(str(plan.source.resolve()), **INPUT_OPTIONS)
-    streams: list[Any] = [_build_picture(source[str(video.index)], plan)]
+    streams: list[Any] = [_build_picture(source[str(video.index)], plan, traits)]
     tracks = [_open_sound(f"{_PCM}{i}", track) for i, track in enumerate(plan.sound.delivered)]
     options: dict[str, Any] = {
         "c:v": "libx264", "preset": PRESET, "crf": CRF, "profile:v": "high", **_cap_bits(plan.probe, plan.timeline),
@@ -122,12 +125,14 @@ def _split_graph(args: Sequence[str]) -> tuple[list[str], str]:
     return [*_QUIET, _KEEP_TIMES, *args[:at], "-/filter_complex", _GRAPH, *args[at + 2 :]], args[at + 1]
 
 
-def _build_picture(stream: Any, plan: RenderPlan) -> Any:
-    """Return the filter chain of the picture: grid, kept frames, colour, size, captions."""
+def _build_picture(stream: Any, plan: RenderPlan, traits: PictureTraits) -> Any:
+    """Return the filter chain of the picture: whole frames, grid, kept frames, colour, size, captions."""
     probe, timeline = plan.probe, plan.timeline
     video = probe.video
     end = timeline.kept[-1][1]
     held = max(0, end - round(video.duration_ms * timeline.timebase / 1000)) + 2
+    if traits.interlaced:  # before frames are picked: it looks at the neighbours in time
+        stream = stream.filter("bwdif", mode="send_frame", deint="interlaced")
     stream = (
         stream.filter("fps", fps=_ratio(timeline.timebase), start_time=f"{float(video.first_frame):.6f}")
         .filter("tpad", stop=held, stop_mode="clone")  # the last picture stands while the sound goes on
@@ -135,19 +140,34 @@ def _build_picture(stream: Any, plan: RenderPlan) -> Any:
         .filter("select", build_select(timeline.kept))
         .filter("setpts", "N")
     )
+    sizing = {"out_range": "tv"}
     if video.hdr:
         stream = (
-            stream.filter("zscale", t="linear", npl=100)
+            _say_colours(stream, traits)
+            .filter("zscale", t="linear", npl=100)
             .filter("format", "gbrpf32le")
             .filter("zscale", p="bt709")
             .filter("tonemap", "hable", desat=0)
             .filter("zscale", t="bt709", m="bt709", r="tv")
             .filter("format", "yuv420p")
         )
-    stream = stream.filter("scale", video.width, video.height, out_range="tv").filter("setsar", 1)
+    elif traits.rgb:
+        sizing["out_color_matrix"] = "bt709"  # else BT.601, unsaid: players take the other one for a large picture
+        stream = stream.filter("setparams", color_primaries="bt709", color_trc="bt709")
+    stream = stream.filter("scale", video.width, video.height, **sizing).filter("setsar", 1)
     if plan.ass is not None:
         stream = stream.filter("ass", "cues.ass", fontsdir="fonts")
     return stream.filter("format", "yuv420p")
+
+
+def _say_colours(stream: Any, traits: PictureTraits) -> Any:
+    """Return ``stream`` with the matrix and primaries of HDR said: zscale refuses to guess, and HDR has but these."""
+    unsaid = {}
+    if traits.matrix_unsaid:
+        unsaid["colorspace"] = "bt2020nc"
+    if traits.primaries_unsaid:
+        unsaid["color_primaries"] = "bt2020"
+    return stream.filter("setparams", **unsaid) if unsaid else stream
 
 
 def build_select(kept: Sequence[Range]) -> str:
