@@ -25,12 +25,12 @@ whisper := $(shell grep -o '^openai-whisper==[^ ]*' requirements.txt)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup weights auto-editor video test test-slow bench lint clean
+.PHONY: help setup weights auto-editor video test test-slow test-saboteurs bench lint clean
 
 help: ## List the commands
 	@echo 'Mini Video Factory: raw talking video in, tight captioned video out.'
 	@echo
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo 'The first command sets everything up (about 600 MB to download, some minutes); after that no network is needed.'
 
@@ -60,6 +60,9 @@ test: $(DEV) weights ## Run the tests
 
 test-slow: $(DEV) weights ## Run the tests that take minutes
 	@$(PY) -m pytest -m slow $(ARGS)
+
+test-saboteurs: $(DEV) weights ## Put faults into a copy of the code, one by one: a test must notice each [ARGS="fade"]
+	@$(PY) -m tests.saboteurs $(ARGS)
 
 bench: $(DEV) weights ## Measure the speed beside what people script (40 minutes): ARGS="--minutes 1 --only a,b"
 	@$(PY) -m tests.bench $(ARGS)

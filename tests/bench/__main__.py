@@ -1,0 +1,133 @@
+"""Measure and print: ``python -m tests.bench [--minutes 10] [--pieces 58 300] [--only a,b] [--presets]``.
+
+Markdown on stdout, progress on stderr. Nothing is downloaded, nothing is asserted. What is generated stays in
+``build/bench``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from config import PROJECT_ROOT, load_settings
+from pipeline.errors import PipelineError
+from pipeline.ffmpeg import find_ffmpeg
+from tests.bench import tables
+from tests.bench.meter import CommandFailed
+from tests.bench.presets import compare
+from tests.bench.rows import TITLES, Bench, Row
+from tests.bench.talk import TalkSpec, make_noisy_clip, make_talk
+
+CACHE = PROJECT_ROOT / "build" / "bench"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure what is asked for and return the exit status."""
+    options = _parse(argv)
+    CACHE.mkdir(parents=True, exist_ok=True)
+    figures: dict[str, Any] = {"machine": tables.describe_machine()}
+    print(f"{figures['machine']}\n", flush=True)
+    try:
+        with _results(options.keep) as folder:
+            if options.presets:
+                figures["presets"] = _compare_presets(options.minutes, folder)
+            else:
+                figures["talks"] = [
+                    _measure_talk(TalkSpec(minutes=options.minutes, pieces_per_10_minutes=pieces), options.only, folder)
+                    for pieces in options.pieces
+                ]
+    except (PipelineError, CommandFailed) as error:
+        print(error, file=sys.stderr)
+        return 1
+    if options.json is not None:
+        options.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
+    return 0
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--minutes", type=float, default=10, help="length of the talk; whole halves (default 10)")
+    parser.add_argument(
+        "--pieces", type=int, nargs="+", default=[58, 300], metavar="N",
+        help="pieces that are kept of ten minutes; one talk for each number (default 58 300)",
+    )  # fmt: skip
+    parser.add_argument("--only", type=_parse_keys, default=tuple(TITLES), metavar="a,b", help="rows to run")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep what the rows made, in a new folder")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there too")
+    parser.add_argument("--presets", action="store_true", help="compare presets by VMAF, size and CPU instead")
+    options = parser.parse_args(argv)
+    if options.keep is not None and options.keep.exists():
+        parser.error(f"{options.keep} is there already: name a new folder")
+    return options
+
+
+def _parse_keys(text: str) -> tuple[str, ...]:
+    keys = set(text.replace(",", " ").split())
+    if not keys or keys - set(TITLES):
+        raise argparse.ArgumentTypeError(f"{text!r}: rows are {', '.join(TITLES)}")
+    return tuple(key for key in TITLES if key in keys)
+
+
+@contextmanager
+def _results(keep: Path | None) -> Iterator[Path]:
+    if keep is not None:
+        keep.mkdir(parents=True)
+        yield keep.resolve()
+        return
+    with tempfile.TemporaryDirectory(prefix="run-", dir=CACHE) as folder:
+        yield Path(folder)
+
+
+def _measure_talk(spec: TalkSpec, keys: Sequence[str], results: Path) -> dict[str, Any]:
+    _say(f"making {spec.name}, unless it is there")
+    source = make_talk(spec, CACHE, find_ffmpeg(load_settings().ffmpeg_binary))
+    folder = results / spec.name
+    folder.mkdir()
+    bench = Bench(source=source, cache=CACHE, folder=folder, say=_say)
+    bench.warm_up()
+    rows: dict[str, Row] = {}
+    for key in keys:
+        _say(f"({key}) {TITLES[key]}")
+        rows[key] = bench.run(key)
+    detector = bench.detect()
+    timeline = bench.timeline()
+    parts = [
+        f"### {tables.describe_talk(bench.seconds, timeline)}",
+        tables.format_rows(rows.values()),
+        tables.format_ratios(rows, detector, bench.seconds),
+        tables.format_steps(rows.values()),
+        *(tables.format_stages(row) for row in rows.values() if row.stages),
+    ]
+    print("\n\n".join(parts), end="\n\n", flush=True)
+    return {
+        "talk": spec.name,
+        "kept_frames": timeline.kept_frames,
+        "pieces": len(timeline.kept),
+        "detector_cpu_seconds": detector,
+        "rows": [asdict(row) | {"seconds": row.seconds, "cpu_seconds": row.cpu_seconds} for row in rows.values()],
+    }
+
+
+def _compare_presets(minutes: float, folder: Path) -> list[dict[str, Any]]:
+    ffmpeg = find_ffmpeg(load_settings().ffmpeg_binary)
+    _say("making the clips, unless they are there")
+    talk = make_talk(TalkSpec(minutes=minutes, pieces_per_10_minutes=58), CACHE, ffmpeg)
+    clips = (("talk", talk), ("noisy", make_noisy_clip(CACHE, ffmpeg)))
+    encoded = list(compare(clips, folder, ffmpeg, _say))
+    print(tables.format_presets(encoded), end="\n\n", flush=True)
+    return [asdict(each) for each in encoded]
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
