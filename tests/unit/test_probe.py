@@ -289,6 +289,15 @@ def test_what_was_appended_to_a_whole_file_is_ignored(tmp_path: Path, clip: byte
     assert probe(write(tmp_path, clip + garbage)).video.frames == 15
 
 
+def test_a_cut_off_copy_without_boxes_is_truncated(tmp_path: Path) -> None:
+    """Only the packets tell: its header promises more, and ffmpeg reads it to the middle without a word."""
+    args = ["-v", "error", "-f", "lavfi", "-i", "testsrc=size=64x48:rate=30", "-t", "4", "-c:v", "libx264"]
+    run_ffmpeg([*args, "-g", "30", "-f", "matroska", "whole.mkv"], ffmpeg=find_ffmpeg(), cwd=tmp_path)
+    whole = (tmp_path / "whole.mkv").read_bytes()
+    assert probe(write(tmp_path, whole)).video.frames == 120
+    assert refuse(write(tmp_path, whole[: len(whole) * 6 // 10])) == "truncated"
+
+
 # --- other refusals that need no media ---
 
 
@@ -300,10 +309,27 @@ def test_what_is_no_media_is_refused(tmp_path: Path, data: bytes, code: str) -> 
     assert refuse(write(tmp_path, data)) == code
 
 
-def test_a_playlist_is_no_media_although_it_names_some(tmp_path: Path, clip: bytes) -> None:
+@pytest.mark.parametrize(
+    ("name", "playlist"),
+    [
+        ("talk.m3u8", b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:0.5,\nclip.mp4\n#EXT-X-ENDLIST\n"),
+        ("talk.mp4", b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:0.5,\nclip.mp4\n#EXT-X-ENDLIST\n"),
+        ("talk.mp4", b"ffconcat version 1.0\nfile clip.mp4\n"),
+    ],
+    ids=["hls", "hls by another name", "concat"],
+)
+def test_a_playlist_is_no_media_although_it_names_some(tmp_path: Path, clip: bytes, name: str, playlist: bytes) -> None:
     (tmp_path / "clip.mp4").write_bytes(clip)
-    playlist = b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:0.5,\nclip.mp4\n#EXT-X-ENDLIST\n"
-    assert refuse(write(tmp_path, playlist)) == "not_media"
+    (tmp_path / name).write_bytes(playlist)
+    assert refuse(tmp_path / name) == "not_media"
+
+
+@pytest.mark.parametrize("suffix", ["m4a", "mp3"])
+def test_sound_with_a_cover_is_no_video(tmp_path: Path, suffix: str) -> None:
+    args = ["-v", "error", "-f", "lavfi", "-i", "sine=duration=1", "-f", "lavfi", "-i", "testsrc=size=64x48"]
+    args += ["-map", "0", "-map", "1", "-frames:v", "1", "-c:v", "png", "-disposition:v:0", "attached_pic"]
+    run_ffmpeg([*args, f"song.{suffix}"], ffmpeg=find_ffmpeg(), cwd=tmp_path)
+    assert refuse(tmp_path / f"song.{suffix}") == "no_video"
 
 
 def test_a_missing_file_is_gone_and_a_folder_is_no_file(tmp_path: Path) -> None:

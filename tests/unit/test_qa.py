@@ -1,12 +1,18 @@
-"""The numbers behind the checks of a result, and who is told when a hard one fails."""
+"""The numbers behind the checks of a result, what they find in spoilt ones, and who is told when a hard one fails."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
 
 import pytest
 
 from pipeline.errors import QaFailed
-from pipeline.models import Cue, QaCheck
-from pipeline.qa import chars_per_second, count_misplaced, require_passed
+from pipeline.ffmpeg import find_ffmpeg, run_ffmpeg
+from pipeline.models import Cue, QaCheck, RunContext
+from pipeline.qa import chars_per_second, check_result, count_misplaced, require_passed
+from pipeline.timeline import Timeline
 
 
 def cue(start_ms: int, end_ms: int, *lines: str) -> Cue:
@@ -68,3 +74,74 @@ def test_every_hard_failure_is_named_with_value_and_limit() -> None:
     failures = "av_sync: 51.2 ms, limit 33.367; decodes: 299 frames, limit 300"
     assert (caught.value.code, caught.value.detail) == ("qa_failed", failures)
     assert f"({failures})" in caught.value.message
+
+
+# --- spoilt results ---
+
+TIMELINE = Timeline.from_kept(Fraction(30), 120, [(0, 30), (60, 90)])
+"""60 frames with a seam in their middle."""
+
+
+def find_failed(
+    folder: Path,
+    *,
+    frames: int = 60,
+    sound_s: float = 2.0,
+    spoil: str = "null",
+    cues: Sequence[Cue] = (),
+    has_audio: bool = True,
+) -> dict[str, bool]:
+    """Make a result of `TIMELINE` and return which checks fail, each with whether it is hard."""
+    picture = f"testsrc2=size=160x90:rate=30,{spoil},trim=end_frame={frames}"
+    args = ["-v", "error", "-y", "-f", "lavfi", "-i", picture]
+    if sound_s:
+        args += ["-f", "lavfi", "-i", f"sine=sample_rate=48000:duration={sound_s},volume=12dB", "-c:a", "aac"]
+    run_ffmpeg([*args, "-c:v", "libx264", "-pix_fmt", "yuv420p", "video.mp4"], ffmpeg=find_ffmpeg(), cwd=folder)
+    ctx = RunContext(workdir=folder)
+    checks = check_result(folder / "video.mp4", timeline=TIMELINE, cues=cues, has_audio=has_audio, ctx=ctx)
+    return {check.id: check.hard for check in checks if not check.ok}
+
+
+def test_a_whole_result_fails_no_check(tmp_path: Path) -> None:
+    assert find_failed(tmp_path, cues=[cue(0, 2000, "two words")]) == {}
+
+
+@pytest.mark.parametrize("sound_s", [1.95, 2.05])
+def test_a_sound_of_another_length_is_a_hard_failure(tmp_path: Path, sound_s: float) -> None:
+    assert find_failed(tmp_path, sound_s=sound_s) == {"av_sync": True}
+
+
+def test_a_missing_sound_track_is_a_hard_failure(tmp_path: Path) -> None:
+    assert find_failed(tmp_path, sound_s=0) == {"av_sync": True}
+    assert find_failed(tmp_path, sound_s=0, has_audio=False) == {}
+
+
+@pytest.mark.parametrize("frames", [59, 61])
+def test_a_missing_frame_is_a_hard_failure(tmp_path: Path, frames: int) -> None:
+    assert find_failed(tmp_path, frames=frames).items() >= {"decodes": True}.items()
+
+
+def test_a_spoilt_picture_is_a_hard_failure(tmp_path: Path) -> None:
+    assert find_failed(tmp_path) == {}
+    video = bytearray((tmp_path / "video.mp4").read_bytes())
+    middle = video.index(b"mdat") + 4 * (len(video) - video.index(b"mdat")) // 10
+    video[middle : middle + 200] = bytes(range(200))
+    (tmp_path / "video.mp4").write_bytes(video)
+    checks = check_result(
+        tmp_path / "video.mp4", timeline=TIMELINE, cues=(), has_audio=True, ctx=RunContext(workdir=tmp_path)
+    )
+    assert {check.id: check.hard for check in checks if not check.ok}.items() >= {"decodes": True}.items()
+
+
+def test_captions_past_the_end_are_a_hard_failure(tmp_path: Path) -> None:
+    assert find_failed(tmp_path, cues=[cue(1000, 2001)]) == {"captions_inside": True}
+
+
+def test_a_black_picture_at_a_seam_is_found(tmp_path: Path) -> None:
+    assert find_failed(tmp_path, spoil="drawbox=t=fill:color=black:enable=eq(n\\,30)") == {"black_seams": False}
+    assert find_failed(tmp_path, spoil="drawbox=t=fill:color=black:enable=eq(n\\,15)") == {}  # the speaker's own
+
+
+def test_a_frozen_picture_at_a_seam_is_found(tmp_path: Path) -> None:
+    assert find_failed(tmp_path, spoil="select=not(between(n\\,31\\,33)),fps=30") == {"frozen_seams": False}
+    assert find_failed(tmp_path, spoil="select=not(between(n\\,11\\,13)),fps=30") == {}

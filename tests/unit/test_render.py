@@ -331,6 +331,15 @@ def test_the_graph_puts_the_source_on_the_grid_picks_its_frames_and_sizes_them()
     ]
 
 
+def test_every_seam_of_many_is_in_the_graph() -> None:
+    kept = draw_ranges(random.Random(300), 300)
+    plan = plan_of(timeline=Timeline.from_kept(FPS, kept[-1][1], kept))
+    (select,) = (part for part in read_graph(plan) if part.startswith("select="))
+    tree = parse_tree(select.removeprefix("select="))
+    inside = {frame for start, end in kept for frame in range(start, end)}
+    assert [frame for frame in range(kept[-1][1]) if evaluate(tree, frame)] == sorted(inside)
+
+
 def test_the_graph_has_the_exact_rate_and_begins_at_the_first_picture() -> None:
     """Times are the container's own: ffmpeg would shift them by the earliest of the streams it uses."""
     plan = plan_of(video=replace(VIDEO, first_frame=Fraction(3, 2)), timeline=Timeline.uncut(NTSC, 299))

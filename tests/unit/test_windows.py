@@ -169,6 +169,17 @@ def test_the_edge_of_a_block_changes_nothing(spans: list[Span], tmp_path: Path) 
     assert list(found) == spans
 
 
+@pytest.mark.parametrize("start", [60 * S, 61 * S])
+def test_every_block_is_heard_with_a_lead_in(start: int, tmp_path: Path) -> None:
+    """A detector's memory begins empty: this one hears nothing in the first half second of what it gets."""
+
+    def hear_late(pcm: Pcm) -> list[Span]:
+        return hear_loud(np.concatenate([np.zeros(S // 2, np.float32), pcm[S // 2 :]]))
+
+    speech = store(tmp_path / "speech.pcm", [(start, 62 * S)], 80 * S)
+    assert find_speech(speech, 80 * S, hear=hear_late, block=BLOCK) == ((start, 62 * S),)
+
+
 def test_speech_longer_than_a_block_is_split_where_it_is_quietest(tmp_path: Path) -> None:
     samples = 200 * S
     pcm = np.full(samples, 8000, "<i2")
@@ -271,6 +282,10 @@ def test_real_repetition_is_left_alone(text: str) -> None:
 )
 def test_loops_become_one_round(text: str, collapsed: str) -> None:
     assert "".join(w.text for w in collapse_loops(say(text))).strip() == collapsed
+
+
+def test_loops_are_cleaned_away() -> None:
+    assert [w.text for w in clean_words(say("so " + "the " * 20 + "end"))] == [" so", " the", " end"]
 
 
 def test_words_faster_than_speech_are_a_loop_sooner() -> None:
