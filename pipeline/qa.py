@@ -27,6 +27,8 @@ _LOUDNESS_RANGE = (-35.0, -8.0)
 _NEAR = 6
 """Frames on either side of a seam that are looked at."""
 _BLACK_LUMA = 24.0
+_STRICT = {"err_detect": "explode", "skip_loop_filter": "all"}
+"""Errors are not concealed; the loop filter only smooths, without it a quarter of the work is saved."""
 _STILL = 0.05
 """Mean difference of two thumbnails, in steps of 255, below which a picture stands still."""
 
@@ -160,6 +162,7 @@ def _decode(
 ) -> None:
     picture = container.streams.video[0]
     picture.thread_type = "AUTO"
+    picture.codec_context.options = _STRICT
     sound = container.streams.audio[0] if container.streams.audio else None
     meter = _LoudnessMeter() if sound is not None else None
     for packet in container.demux([stream for stream in (picture, sound) if stream is not None]):

@@ -237,8 +237,8 @@ def write_poster(video: Path, target: Path, *, at_ms: int, ffmpeg_binary: Path, 
     """Write a JPEG of a typical picture of ``video`` shortly after ``at_ms``, at most 1280 pixels wide."""
     stream = (
         ffmpeg.input(str(video.resolve()), ss=f"{at_ms / 1000:.3f}")
-        .video.filter("thumbnail", 30)
-        .filter("scale", "min(1280,iw)", -2)
+        .video.filter("scale", "min(1280,iw)", -2)
+        .filter("thumbnail", 30)
         .filter("format", "yuvj420p")
     )
     output = ffmpeg.output(stream, str(target.resolve()), **{"frames:v": 1, "q:v": 3, "f": "image2", "update": 1})
