@@ -21,6 +21,7 @@ from pipeline.speech import SPEECH_RATE, Pcm
 from pipeline.transcribe import CHECKPOINT_FILE, transcribe
 from tests.media.speech import SPEECH_RATE as TALK_RATE
 from tests.media.speech import Talk, noise, resample, talk
+from tests.media.wording import bare, word_errors
 
 ENGLISH = (
     "This morning we walked along the river and looked at the old stone bridge. "
@@ -52,21 +53,6 @@ def run(weights: Path, tmp_path: Path) -> Run:
         )
 
     return run
-
-
-def bare(text: str) -> list[str]:
-    """Return the words of a text without case and punctuation."""
-    return re.findall(r"[^\W_]+", text.casefold())
-
-
-def word_errors(truth: Sequence[str], heard: Sequence[str]) -> int:
-    """Return how many words have to be changed, left out or put in to get from one to the other."""
-    row = list(range(len(heard) + 1))
-    for i, word in enumerate(truth, 1):
-        previous, row[0] = row[0], i
-        for j, other in enumerate(heard, 1):
-            previous, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, previous + (word != other))
-    return row[-1]
 
 
 def phrases(text: str, pauses_ms: Sequence[int], **how: object) -> Talk:
