@@ -136,14 +136,14 @@ class Stage(StrEnum):
 STAGE_WEIGHTS = {
     Stage.PROBE: 0.01,
     Stage.AUDIO: 0.01,
-    Stage.TRANSCRIBE: 0.15,
+    Stage.TRANSCRIBE: 0.09,
     Stage.CUT: 0.005,
     Stage.CAPTIONS: 0.005,
-    Stage.RENDER: 0.74,
-    Stage.QA: 0.07,
+    Stage.RENDER: 0.78,
+    Stage.QA: 0.09,
     Stage.PUBLISH: 0.01,
 }
-"""Share of the whole a stage takes; from the CPU seconds of a 1080p talk (docs/benchmarks.md), rounded. Sums to 1."""
+"""Share of the whole a stage takes; wall time of ten minutes of 1080p (docs/benchmarks.md), rounded. Sums to 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
