@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 import av.error
 import numpy as np
+from av.sidedata.sidedata import SideData
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
@@ -41,6 +42,10 @@ class PictureTraits:
     """They hold red, green and blue, as some screen recordings do: no matrix is said, one has to be chosen."""
     matrix_unsaid: bool = False
     primaries_unsaid: bool = False
+    colours: tuple[int, int, int, int] | None = None
+    """Range, matrix, primaries and transfer as ITU-T H.273 numbers them; None before a frame was seen."""
+    mirrored: bool = False
+    """The display matrix mirrors the picture, beside turning it."""
 
 
 def examine_picture(path: Path, index: int) -> PictureTraits:
@@ -54,15 +59,27 @@ def examine_picture(path: Path, index: int) -> PictureTraits:
         first = [frame for frame, _ in zip(frames, range(_FIRST_FRAMES), strict=False)]
         if not first:
             return PictureTraits()
-        rgb = first[0].format.is_rgb or first[0].format.has_palette
-        matrix = int(first[0].colorspace)
+        frame = first[0]
+        rgb = frame.format.is_rgb or frame.format.has_palette
+        matrix = int(frame.colorspace)
         claimed = any(frame.interlaced_frame for frame in first)
         return PictureTraits(
             interlaced=claimed and _is_combed(chain(first, frames)),
             rgb=rgb,
             matrix_unsaid=matrix == _UNSAID or (matrix == _RGB and not rgb),
-            primaries_unsaid=int(first[0].color_primaries) == _UNSAID,
+            primaries_unsaid=int(frame.color_primaries) == _UNSAID,
+            colours=(int(frame.color_range), matrix, int(frame.color_primaries), int(frame.color_trc)),
+            mirrored=_is_mirrored(frame),
         )
+
+
+def _is_mirrored(frame: VideoFrame) -> bool:
+    """Return whether the display matrix of a frame swaps the picture's sides: its determinant is negative then."""
+    side_data = frame.side_data.get("DISPLAYMATRIX")
+    if not isinstance(side_data, SideData):
+        return False
+    a, b, _, c, d = np.frombuffer(bytes(side_data), dtype=np.int32)[:5].astype(np.float64)
+    return bool(a * d - b * c < 0)
 
 
 def _decode(container: av.container.InputContainer, index: int) -> Iterator[VideoFrame]:

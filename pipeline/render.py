@@ -24,6 +24,7 @@ from pipeline.burn import place_font
 from pipeline.ffmpeg import Feed, run_ffmpeg
 from pipeline.media import INPUT_OPTIONS, writing
 from pipeline.models import Probe, RunContext, Stage
+from pipeline.packets import SHIFT_S, PacketTable, choose_packets, feed_packets, scan_packets
 from pipeline.picture import PictureTraits, examine_picture
 from pipeline.timeline import Range, Timeline, round_half_up
 
@@ -36,7 +37,7 @@ _KEYFRAME_S = 5
 _CAP_BITS = 12_000_000
 _CAP_PIXEL_RATE = 1920 * 1080 * 30
 _GRAPH = "graph.txt"
-_PCM = "pcm"
+_PCM, _PACKETS = "pcm", "packets"
 PLAIN_PICTURE = PictureTraits()
 _QUIET = ("-v", "warning", "-y")
 _KEEP_TIMES = "-copyts"
@@ -69,12 +70,17 @@ def render_video(plan: RenderPlan, target: Path, *, ffmpeg_binary: Path, ctx: Ru
             place_font(folder)  # relative names in a private folder need no escaping
         if plan.track_vtt is not None:
             (folder / "track.vtt").write_text(plan.track_vtt, encoding="utf-8")
-        args, graph = build_command(plan, target, traits)
+    packets = find_wanted_packets(plan, traits)
+    with writing(folder):
+        args, graph = build_command(plan, target, traits, fed=packets is not None)
         (folder / _GRAPH).write_text(graph, encoding="utf-8")
     feeds = [
         Feed(placeholder=f"{_PCM}{i}", blocks=partial(assemble_sound, track, plan.timeline))
         for i, track in enumerate(plan.sound.delivered)
     ]
+    if packets is not None:
+        blocks = partial(feed_packets, plan.source, plan.probe.video.index, *packets)
+        feeds.append(Feed(placeholder=_PACKETS, blocks=blocks))
     run_ffmpeg(
         args,
         ffmpeg=ffmpeg_binary,
@@ -86,11 +92,29 @@ def render_video(plan: RenderPlan, target: Path, *, ffmpeg_binary: Path, ctx: Ru
     )
 
 
-def build_command(plan: RenderPlan, target: Path, traits: PictureTraits = PLAIN_PICTURE) -> tuple[list[str], str]:
-    """Return the arguments of the render and the text of its filter graph."""
+def find_wanted_packets(plan: RenderPlan, traits: PictureTraits) -> tuple[PacketTable, NDArray[np.bool_]] | None:
+    """Return all packets of the picture and which have to be decoded; None decodes the whole file (see `packets`)."""
+    if traits.interlaced or traits.mirrored or traits.colours is None:
+        return None  # a deinterlacer looks at neighbours; a mirror can't be told to ffmpeg beside a pipe
+    if not plan.timeline.removed:
+        return None
+    table = scan_packets(plan.source, plan.probe.video.index)
+    if table is None:
+        return None
+    wanted = choose_packets(table, plan.timeline, plan.probe.video.first_frame)
+    return None if wanted is None else (table, wanted)
+
+
+def build_command(
+    plan: RenderPlan, target: Path, traits: PictureTraits = PLAIN_PICTURE, *, fed: bool = False
+) -> tuple[list[str], str]:
+    """Return the arguments of the render and the text of its filter graph; ``fed`` takes the picture from a pipe."""
     video = plan.probe.video
-    source = ffmpeg.input(str(plan.source.resolve()), **INPUT_OPTIONS)
-    streams: list[Any] = [_build_picture(source[str(video.index)], plan, traits)]
+    if fed:
+        picture = _open_packets(video.rotation, traits)
+    else:
+        picture = ffmpeg.input(str(plan.source.resolve()), **INPUT_OPTIONS)[str(video.index)]
+    streams: list[Any] = [_build_picture(picture, plan, traits)]
     tracks = [_open_sound(f"{_PCM}{i}", track) for i, track in enumerate(plan.sound.delivered)]
     options: dict[str, Any] = {
         "c:v": "libx264", "preset": PRESET, "crf": CRF, "profile:v": "high", **_cap_bits(plan.probe, plan.timeline),
@@ -111,6 +135,16 @@ def build_command(plan: RenderPlan, target: Path, traits: PictureTraits = PLAIN_
         streams.append(ffmpeg.input("track.vtt", f="webvtt")["s"])
         options |= {"c:s": "mov_text", "metadata:s:s:0": f"language={plan.language}"}
     return _split_graph(ffmpeg.get_args(ffmpeg.output(*streams, str(target.resolve()), **options)))
+
+
+def _open_packets(rotation: int, traits: PictureTraits) -> Any:
+    """Return the picture that comes through a pipe, with its own times, turn and colours."""
+    turn = {"display_rotation": rotation} if rotation else {}
+    picture = ffmpeg.input(_PACKETS, f="nut", **turn).video.filter("setpts", f"PTS-{SHIFT_S}/TB")
+    if traits.colours is not None:
+        names = ("range", "colorspace", "color_primaries", "color_trc")
+        picture = picture.filter("setparams", **dict(zip(names, traits.colours, strict=True)))
+    return picture
 
 
 def _open_sound(pipe: str, track: Track) -> Any:

@@ -31,6 +31,42 @@ def put_in(saboteur: Saboteur, text: str) -> str:
 
 
 SABOTEURS = (
+    # The packets that are decoded
+    Saboteur(
+        "a group's packets end too early",
+        "pipeline/packets.py",
+        "wanted[begin : begin + inside[-1] + 1] = True",
+        "wanted[begin : begin + inside[-1]] = True",
+        "tests/integration/test_packets.py::test_a_group_is_sent_from_its_key_to_its_last_needed_packet",
+    ),
+    Saboteur(
+        "a group entered in its middle",
+        "pipeline/packets.py",
+        "wanted[begin : begin + inside[-1] + 1] = True",
+        "wanted[begin + inside[0] : begin + inside[-1] + 1] = True",
+        "tests/integration/test_packets.py::test_a_group_is_sent_from_its_key_to_its_last_needed_packet",
+    ),
+    Saboteur(
+        "the picture that stands is forgotten",
+        "pipeline/packets.py",
+        'np.searchsorted(shown, low, side="right")) - 1)',
+        'np.searchsorted(shown, low, side="right")))',
+        "tests/integration/test_packets.py::test_pictures_that_stand_for_long_are_found",
+    ),
+    Saboteur(
+        "any key frame counts as a refresh",
+        "pipeline/packets.py",
+        "if not is_refresh.matches(bytes(packet)):",
+        "if False:",
+        "tests/integration/test_packets.py::test_what_can_not_be_entered_anywhere_is_decoded_whole",
+    ),
+    Saboteur(
+        "the turn is lost in the pipe",
+        "pipeline/render.py",
+        'turn = {"display_rotation": rotation} if rotation else {}',
+        "turn = {}",
+        "tests/integration/test_packets.py::test_the_same_pictures_come_out",
+    ),
     # The picture
     Saboteur(
         "select off by one",
