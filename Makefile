@@ -25,7 +25,7 @@ whisper := $(shell grep -o '^openai-whisper==[^ ]*' requirements.txt)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup weights auto-editor video test test-slow test-saboteurs bench lint clean
+.PHONY: help setup run worker weights auto-editor video test test-slow test-saboteurs bench lint clean
 
 help: ## List the commands
 	@echo 'Mini Video Factory: raw talking video in, tight captioned video out.'
@@ -35,6 +35,12 @@ help: ## List the commands
 	@echo 'The first command sets everything up (about 600 MB to download, some minutes); after that no network is needed.'
 
 setup: weights ## Install everything into .venv and get the speech weights
+
+run: weights ## Start the product: it says where to open it; Ctrl-C stops all of it
+	@$(PY) -m jobs.supervisor
+
+worker: weights ## Start one more worker beside a running product
+	@$(PY) -m jobs.worker
 
 weights: $(RUNTIME) ## Get the speech weights, if they are not there yet
 	@$(PY) -m pipeline.weights

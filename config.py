@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
+import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.options import SpeechEngine
 
 PROJECT_ROOT = Path(__file__).resolve().parent
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+SIGN_UPS = ("open", "invitation", "closed")
+LOG_FORMATS = ("text", "json")
+MIN_COOKIE_KEY_BYTES = 32
+_MAX_SOCKET_PATH = 100
+"""A unix socket's path may have 107 bytes, and Valkey's own temporary name is a little longer."""
+
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+# Else onnxruntime, which finds the speech, keeps a device id in the home folder and reports to its maker.
 
 
 class SettingsError(ValueError):
@@ -32,8 +44,39 @@ class Settings:
     """None looks for an installed auto-editor."""
     test_media: Path
     """Real recordings for the tests; not part of the project."""
-    log_level: str
-    """A level's name, as `logging` takes it."""
+    log_level: str | None
+    """A level's name, as `logging` takes it; None leaves it to the command (warnings, or what a server says)."""
+    log_format: str
+    """``text`` for people, ``json`` for machines."""
+    data_dir: Path
+    """Holds all state of the embedded defaults: database, files, queue, work folders."""
+    host: str
+    """Address the web server listens on."""
+    port: int
+    public_url: str
+    """Where people reach the product; without a slash at the end, empty when it is the address it listens on."""
+    workers: int
+    cookie_key: str = field(repr=False)
+    """Signs the login cookie; empty takes one that is made at the first start and kept in the database."""
+    sign_up: str
+    """Who may make an account: ``open``, ``invitation`` or ``closed``."""
+    max_upload_bytes: int
+    max_duration_s: int
+    quota_minutes: int
+    """Minutes of recordings a person may have processed in a month; 0 is no limit."""
+    quota_bytes: int
+    """Bytes a person may store; 0 is no limit."""
+    retention_days: int
+    """Days a video is kept; 0 keeps it until somebody deletes it."""
+    redis_url: str = field(repr=False)
+    """The queue; a unix socket of the embedded Valkey unless REDIS_URL names another."""
+    redis_is_embedded: bool
+
+    @property
+    def base_url(self) -> str:
+        """Where people reach the product, without a slash at the end."""
+        shown = "localhost" if self.host in ("127.0.0.1", "0.0.0.0", "::", "::1") else self.host
+        return self.public_url or f"http://{shown}:{self.port}"
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -43,6 +86,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """
     values = {name: value.strip() for name, value in (os.environ if environ is None else environ).items()}
     engine = _parse_choice(values, "WHISPER_ENGINE", tuple(SpeechEngine), SpeechEngine.FASTER_WHISPER)
+    data_dir = _parse_path(values, "DATA_DIR") or PROJECT_ROOT / "data"
     return Settings(
         whisper_model_dir=_parse_path(values, "WHISPER_MODEL_DIR") or _default_model_dir(values),
         whisper_model=values.get("WHISPER_MODEL") or "base",
@@ -50,8 +94,63 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         ffmpeg_binary=_parse_path(values, "FFMPEG_BINARY"),
         auto_editor_binary=_parse_path(values, "AUTO_EDITOR_BINARY"),
         test_media=_parse_path(values, "TEST_MEDIA") or PROJECT_ROOT.parent / "shared" / "media",
-        log_level=_parse_choice(values, "LOG_LEVEL", LOG_LEVELS, "WARNING"),
+        log_level=_parse_choice(values, "LOG_LEVEL", LOG_LEVELS, "INFO") if values.get("LOG_LEVEL") else None,
+        log_format=_parse_choice(values, "LOG_FORMAT", LOG_FORMATS, "text"),
+        data_dir=data_dir,
+        host=values.get("HOST") or "127.0.0.1",
+        port=_parse_whole(values, "PORT", 8501, least=1, most=65535),
+        public_url=_parse_public_url(values),
+        workers=_parse_whole(values, "WORKERS", 1, least=1, most=64),
+        cookie_key=_parse_cookie_key(values),
+        sign_up=_parse_choice(values, "SIGNUP", SIGN_UPS, "invitation"),
+        max_upload_bytes=_parse_whole(values, "MAX_UPLOAD_BYTES", 10_000_000_000, least=1),
+        max_duration_s=_parse_whole(values, "MAX_DURATION_S", 3 * 3600, least=1),
+        quota_minutes=_parse_whole(values, "QUOTA_MINUTES", 0),
+        quota_bytes=_parse_whole(values, "QUOTA_BYTES", 0),
+        retention_days=_parse_whole(values, "RETENTION_DAYS", 0),
+        redis_url=_parse_redis_url(values) or f"unix://{_socket_path(data_dir)}",
+        redis_is_embedded=not values.get("REDIS_URL"),
     )
+
+
+def _parse_whole(values: Mapping[str, str], name: str, default: int, *, least: int = 0, most: int = 10**15) -> int:
+    value = values.get(name)
+    if not value:
+        return default
+    if not re.fullmatch(r"\d{1,15}", value) or not least <= int(value) <= most:
+        rule = f"from {least} to {most}" if most < 10**15 else f"of at least {least}"
+        raise SettingsError(f"{name} is {value!r}: it must be a whole number {rule}.")
+    return int(value)
+
+
+def _parse_public_url(values: Mapping[str, str]) -> str:
+    value = (values.get("PUBLIC_URL") or "").rstrip("/")
+    if value and not re.fullmatch(r"https?://[^\s/?#@]+", value):
+        raise SettingsError(f"PUBLIC_URL is {value!r}: it must be an address such as https://videos.example.com.")
+    return value
+
+
+def _parse_cookie_key(values: Mapping[str, str]) -> str:
+    value = values.get("COOKIE_KEY") or ""
+    if value and len(value.encode()) < MIN_COOKIE_KEY_BYTES:
+        raise SettingsError(f"COOKIE_KEY is too short: it must have at least {MIN_COOKIE_KEY_BYTES} bytes.")
+    return value
+
+
+def _parse_redis_url(values: Mapping[str, str]) -> str:
+    value = values.get("REDIS_URL") or ""
+    if value and not value.startswith(("redis://", "rediss://", "unix://")):
+        raise SettingsError("REDIS_URL must begin with redis://, rediss:// or unix://.")
+    return value
+
+
+def _socket_path(data_dir: Path) -> Path:
+    """Return the embedded queue's socket: in the data folder, or in a short place named after it."""
+    path = data_dir / "run" / "valkey.sock"
+    if len(os.fsencode(path)) <= _MAX_SOCKET_PATH:
+        return path
+    name = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"mini-video-factory-{name}" / "valkey.sock"
 
 
 def _parse_choice(values: Mapping[str, str], name: str, choices: Sequence[str], default: str) -> str:

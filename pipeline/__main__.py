@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import logging
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 from config import Settings, SettingsError, load_settings
-from pipeline.errors import PipelineCancelled, PipelineError
-from pipeline.models import Note, Progress, RunContext
+from pipeline.errors import InputRefused, PipelineCancelled, PipelineError
+from pipeline.limits import limit_process
+from pipeline.media import reading
+from pipeline.models import Note, Probe, Progress, RunContext
 from pipeline.options import (
     PACES,
     Captions,
@@ -37,6 +40,9 @@ from pipeline.run import find_cuts, run_pipeline
 from pipeline.timeline import TimelineError
 
 USAGE, INTERRUPTED = 2, 130
+_PROBE_CPU_S, _PROBE_PACE, _PROBE_MEMORY = 120, 10_000_000, 4 << 30
+"""What a probe may use: seconds of processor time, and one more for so many bytes; bytes of memory."""
+_HASH_BLOCK = 1 << 20
 _STAGE_WORDS = {
     "probe": "Checking the file",
     "audio": "Listening",
@@ -57,10 +63,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         settings = load_settings()
-        logging.basicConfig(level=settings.log_level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+        logging.basicConfig(
+            level=settings.log_level or "WARNING", format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
+        )
         options = _read_options(arguments, settings)
         if arguments.probe:
-            sys.stdout.write(format_json(describe_probe(probe(arguments.input, options))))
+            _probe(arguments, options, teller)
             return 0
         if arguments.out is None:
             raise OptionError("Where should the result go? Give a folder with -o OUT.")
@@ -80,6 +88,37 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
+
+
+def _probe(arguments: argparse.Namespace, options: PipelineOptions, teller: _Teller) -> None:
+    """Print what the file is. It may be anybody's, so this process gives up what it does not need first."""
+    source: Path = arguments.input
+    limit_process(cpu_s=_PROBE_CPU_S + _size_of(source) // _PROBE_PACE, memory_bytes=_PROBE_MEMORY)
+    teller.begin()
+    try:
+        found = probe(source, options)
+    except MemoryError as error:
+        raise InputRefused("not_media", "Reading this video takes too much memory. Export it as MP4.") from error
+    about = describe_probe(found)
+    if arguments.sha256:
+        about["sha256"] = _hash_file(source)
+    teller.found(found, about)
+
+
+def _size_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # the probe says why
+        return 0
+
+
+def _hash_file(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with reading(path), path.open("rb", buffering=0) as file:
+        while block := file.read(_HASH_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _process(arguments: argparse.Namespace, options: PipelineOptions, teller: _Teller) -> None:
@@ -174,8 +213,13 @@ def _build_parser() -> argparse.ArgumentParser:
     add("--no-cut", action="store_true", help="keep everything, add captions only")
     add("--max-duration", metavar="S", help="refuse longer videos, such as 3600s (default 12 h)")
     add("--max-pixels", type=_positive, metavar="N", help="refuse larger pictures (default 8192 x 4320)")
-    add("--probe", action="store_true", help="print what the file is, as JSON, and stop")
-    add("--json", action="store_true", help="print progress as JSON lines")
+    add(
+        "--probe",
+        action="store_true",
+        help="print what the file is, as JSON, and stop; processor time, memory and writing are limited",
+    )
+    add("--sha256", action="store_true", help="with --probe: add the SHA-256 of the file")
+    add("--json", action="store_true", help="print progress, and what --probe found, as JSON lines")
     return parser
 
 
@@ -188,6 +232,13 @@ def _positive(text: str) -> int:
 
 class _Teller:
     """Tells whoever started the command how it goes."""
+
+    def begin(self) -> None:
+        """Say that from here on it is the file's fault."""
+
+    def found(self, found: Probe, about: Mapping[str, object]) -> None:  # noqa: ARG002
+        """Say what the file is."""
+        sys.stdout.write(format_json(about))
 
     def progress(self, progress: Progress) -> None:
         """Say how far the run is."""
@@ -207,6 +258,12 @@ class _JsonTeller(_Teller):
 
     def __init__(self) -> None:
         self._last: tuple[str, float] = ("", -1.0)
+
+    def begin(self) -> None:
+        self._print(event="begin")
+
+    def found(self, found: Probe, about: Mapping[str, object]) -> None:
+        self._print(event="probe", **about, frame_rate=str(found.video.average_rate), size_bytes=found.size_bytes)
 
     def progress(self, progress: Progress) -> None:
         stage, overall = progress.stage.value, progress.overall

@@ -7,14 +7,16 @@ import os
 import re
 import selectors
 import shlex
+import shutil
 import subprocess
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from pipeline.errors import DiskFull, PipelineCancelled, PipelineError, ToolFailed, ToolMissing, ToolTimeout
 
@@ -27,6 +29,21 @@ _WORKING_SHARE = 0.05
 """A program that used this much of a processor meanwhile does not hang."""
 _POLL_S = 0.2
 _GRACE_S = 1.0
+_NOT_STARTED = 127
+_LEASH = f"""
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+if os.getppid() != int(sys.argv[1]):
+    os._exit({_NOT_STARTED})  # too late: the starter is gone already
+for name in ("SIGPIPE", "SIGXFSZ"):  # Python ignores them, and who is started would too
+    signal.signal(getattr(signal, name), signal.SIG_DFL)
+try:
+    os.execvp(sys.argv[2], sys.argv[2:])
+except OSError as error:
+    os.write(2, f"does not start: {{error}}".encode())
+    os._exit({_NOT_STARTED})
+"""
+"""Turns into the program it is given, which the kernel then kills together with the thread that started it."""
 
 
 def find_ffmpeg(explicit: Path | None = None) -> Path:
@@ -57,6 +74,23 @@ class Feed:
 
     placeholder: str
     blocks: Callable[[], Iterable[bytes | memoryview]]
+
+
+def _start(command: Sequence[str], **settings: Any) -> subprocess.Popen[bytes]:
+    """Start a program without input, which on Linux does not outlive us even when we are killed.
+
+    By way of another program, because what the child runs of ours before its own would run among our locks. Raises
+    `OSError` when there is no such program.
+    """
+    if sys.platform == "linux":
+        if shutil.which(command[0]) is None:
+            raise FileNotFoundError(f"{command[0]} is no program")
+        command = [sys.executable, "-I", "-S", "-c", _LEASH, str(os.getpid()), *command]
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, **settings)
+
+
+def _was_started(returncode: int, output: str) -> bool:
+    return returncode != _NOT_STARTED or not output.startswith("does not start: ")
 
 
 def parse_progress_us(line: str) -> int | None:
@@ -119,20 +153,11 @@ def run_ffmpeg(
         command = [f"pipe:{reader}" if part == feed.placeholder else part for part in command]
     logger.debug("running %s", shlex.join(command))
     try:
-        child = subprocess.Popen(
-            command,
-            cwd=cwd,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            pass_fds=readers,
-        )
+        child = _start(command, cwd=cwd, stderr=subprocess.PIPE, pass_fds=readers)
     except OSError as error:
         for fd in [*readers, *(writer for writer, _ in writers)]:
             os.close(fd)
-        raise ToolMissing(
-            f"ffmpeg at {ffmpeg} does not start. Check FFMPEG_BINARY, or leave it unset.", str(error)
-        ) from error
+        raise _no_ffmpeg(ffmpeg, str(error)) from error
     for fd in readers:
         os.close(fd)
     tail: deque[str] = deque(maxlen=stderr_lines)
@@ -159,10 +184,20 @@ def run_ffmpeg(
     for feeder in feeders:
         if feeder.error is not None:
             raise feeder.error
+    if not _was_started(returncode, stderr_tail):
+        raise _no_ffmpeg(ffmpeg, stderr_tail)
     if returncode != 0:
         logger.error("ffmpeg exited %s: %s\n%s", returncode, shlex.join(command), stderr_tail)
         raise explain_failure(stderr_tail, where=str(cwd))
     return stderr_tail
+
+
+def _no_ffmpeg(ffmpeg: Path, detail: str) -> ToolMissing:
+    return ToolMissing(f"ffmpeg at {ffmpeg} does not start. Check FFMPEG_BINARY, or leave it unset.", detail)
+
+
+def _no_tool(name: str, detail: str) -> ToolMissing:
+    return ToolMissing(f"{name} does not start. Check that it is installed.", detail)
 
 
 def run_tool(
@@ -183,11 +218,9 @@ def run_tool(
     logger.debug("running %s", shlex.join(command))
     name = Path(command[0]).name
     try:
-        child = subprocess.Popen(
-            command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
+        child = _start(command, cwd=cwd, stderr=subprocess.STDOUT)
     except OSError as error:
-        raise ToolMissing(f"{name} does not start. Check that it is installed.", str(error)) from error
+        raise _no_tool(name, str(error)) from error
     tail: deque[str] = deque(maxlen=STDERR_LINES)
     records: deque[str] = deque(maxlen=1)
     drain = threading.Thread(
@@ -209,6 +242,8 @@ def run_tool(
         if child.stdout is not None and not drain.is_alive():
             child.stdout.close()
     output = "\n".join(tail)
+    if not _was_started(returncode, output):
+        raise _no_tool(name, output)
     if returncode != 0:
         logger.debug("%s exited %s: %s\n%s", name, returncode, shlex.join(command), output)
         if "no space left on device" in output.lower():

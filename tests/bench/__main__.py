@@ -1,4 +1,4 @@
-"""Measure and print: ``python -m tests.bench [--minutes 10] [--pieces 58 300] [--only a,b] [--presets]``.
+"""Measure and print: ``python -m tests.bench [--minutes 10] [--pieces 58 300] [--only a,b] [--presets] [--sessions]``.
 
 Markdown on stdout, progress on stderr. Nothing is downloaded, nothing is asserted. What is generated stays in
 ``build/bench``.
@@ -23,6 +23,7 @@ from tests.bench import tables
 from tests.bench.meter import CommandFailed
 from tests.bench.presets import compare
 from tests.bench.rows import TITLES, Bench, Row
+from tests.bench.sessions import format_costs, measure_sessions
 from tests.bench.talk import TalkSpec, make_noisy_clip, make_talk
 
 CACHE = PROJECT_ROOT / "build" / "bench"
@@ -36,7 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"{figures['machine']}\n", flush=True)
     try:
         with _results(options.keep) as folder:
-            if options.presets:
+            if options.sessions:
+                figures["sessions"] = _measure_sessions(options.sessions)
+            elif options.presets:
                 figures["presets"] = _compare_presets(options.minutes, folder)
             else:
                 figures["talks"] = [
@@ -62,6 +65,10 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep what the rows made, in a new folder")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there too")
     parser.add_argument("--presets", action="store_true", help="compare presets by VMAF, size and CPU instead")
+    parser.add_argument(
+        "--sessions", type=int, nargs="?", const=50, metavar="N",
+        help="measure the product with N people's lists open instead (default 50)",
+    )  # fmt: skip
     options = parser.parse_args(argv)
     if options.keep is not None and options.keep.exists():
         parser.error(f"{options.keep} is there already: name a new folder")
@@ -123,6 +130,15 @@ def _compare_presets(minutes: float, folder: Path) -> list[dict[str, Any]]:
     encoded = list(compare(clips, folder, ffmpeg, _say))
     print(tables.format_presets(encoded), end="\n\n", flush=True)
     return [asdict(each) for each in encoded]
+
+
+def _measure_sessions(count: int) -> dict[str, Any]:
+    costs = measure_sessions(count, _say)
+    print(format_costs(costs, count), end="\n\n", flush=True)
+    return {
+        name: {"cpu_share": cost.cpu_share, "p50_ms": cost.percentile(0.5), "p95_ms": cost.percentile(0.95)}
+        for name, cost in costs.items()
+    }
 
 
 def _say(text: str) -> None:

@@ -23,21 +23,33 @@ NOT_PRODUCT = {"tests", "build", "data", "out", "venv"}
 MAX_LINES, MANY_LINES = 600, 400
 
 VALUES = ("pipeline.errors", "pipeline.models", "pipeline.options", "pipeline.timeline")
-FOR_PAGES = ("jobs.service", "jobs.models")
+JOB_VALUES = ("jobs.models", "jobs.errors", "jobs.log")
+FOR_PAGES = ("jobs.service", "jobs.fields", *JOB_VALUES)
 MAY_IMPORT: Mapping[str, Sequence[str]] = {
     "config": ("pipeline.options",),
     # the web
-    "app": ("api", "ui", "adapters", "config", *FOR_PAGES),
+    "app": ("api", "ui", "adapters", "config", "jobs.ports", *FOR_PAGES, *VALUES),
     "api": ("api", *FOR_PAGES),
-    "pages": ("ui", *FOR_PAGES),
-    "ui": ("ui", *FOR_PAGES),
+    "pages": ("ui", *FOR_PAGES, *VALUES),
+    "ui": ("ui", *FOR_PAGES, *VALUES),
     # the life of a job
-    "jobs": ("jobs.ports", "jobs.models", *VALUES),
-    "jobs.service": ("jobs.accounts", "jobs.ports", "jobs.models", *VALUES),
-    "jobs.tasks": ("jobs.ports", "jobs.models", "pipeline.run", *VALUES),
-    "jobs.worker": ("jobs", "adapters", "config", *VALUES),
-    "jobs.supervisor": ("config",),
-    "adapters": ("adapters", "jobs.ports", "jobs.models"),
+    "jobs": ("jobs.ports", "jobs.storage", "jobs.quota", "jobs.fields", *JOB_VALUES, *VALUES),
+    "jobs.accounts": ("jobs.ports", "jobs.fields", "jobs.lockout", "jobs.credentials", *JOB_VALUES, *VALUES),
+    "jobs.videos": ("jobs.archive", "jobs.cues", "jobs.ports", "jobs.storage", "jobs.quota", *JOB_VALUES, *VALUES),
+    "jobs.service": ("jobs", *VALUES),
+    "jobs.tasks": (
+        "jobs.workspace",
+        "jobs.ports",
+        "jobs.storage",
+        *JOB_VALUES,
+        "pipeline.run",
+        "pipeline.transcribe",
+        *VALUES,
+    ),
+    "jobs.worker": ("jobs", "adapters", "config", "pipeline.weights", "pipeline.ffmpeg", *VALUES),
+    "jobs.supervisor": ("config", "jobs.log"),
+    "adapters": ("adapters", "jobs.ports", *JOB_VALUES, "pipeline.options", "pipeline.errors"),
+    "adapters.prober": ("jobs.ports", *JOB_VALUES, "pipeline.ffmpeg", *VALUES),
     # the media library, and its commands
     "pipeline": ("pipeline",),
     **dict.fromkeys(VALUES, VALUES),

@@ -11,6 +11,19 @@ import pytest
 from config import PROJECT_ROOT, Settings, SettingsError, load_settings
 from pipeline.options import SpeechEngine
 
+NAMES = {"sign_up": "SIGNUP"}
+"""Settings whose variable is not the field's own name."""
+DERIVED = {"redis_is_embedded"}
+
+
+def names_of_settings() -> dict[str, str]:
+    """Return the environment variable of every field."""
+    return {
+        field.name: NAMES.get(field.name, field.name.upper())
+        for field in fields(Settings)
+        if field.name not in DERIVED
+    }  # fmt: skip
+
 
 def test_defaults() -> None:
     assert load_settings({}) == Settings(
@@ -20,21 +33,52 @@ def test_defaults() -> None:
         ffmpeg_binary=None,
         auto_editor_binary=None,
         test_media=PROJECT_ROOT.parent / "shared/media",
-        log_level="WARNING",
+        log_level=None,
+        log_format="text",
+        data_dir=PROJECT_ROOT / "data",
+        host="127.0.0.1",
+        port=8501,
+        public_url="",
+        workers=1,
+        cookie_key="",
+        sign_up="invitation",
+        max_upload_bytes=10_000_000_000,
+        max_duration_s=10_800,
+        quota_minutes=0,
+        quota_bytes=0,
+        retention_days=0,
+        redis_url=f"unix://{PROJECT_ROOT}/data/run/valkey.sock",
+        redis_is_embedded=True,
     )
 
 
+EVERY_SETTING = {
+    "WHISPER_MODEL_DIR": "/var/models",
+    "WHISPER_MODEL": "large-v3",
+    "WHISPER_ENGINE": "openai-whisper",
+    "FFMPEG_BINARY": "/opt/ffmpeg",
+    "AUTO_EDITOR_BINARY": "/opt/auto-editor",
+    "TEST_MEDIA": "/media",
+    "LOG_LEVEL": "DEBUG",
+    "LOG_FORMAT": "json",
+    "DATA_DIR": "/srv/videos",
+    "HOST": "0.0.0.0",
+    "PORT": "80",
+    "PUBLIC_URL": "https://videos.example.com/",
+    "WORKERS": "3",
+    "COOKIE_KEY": "k" * 32,
+    "SIGNUP": "closed",
+    "MAX_UPLOAD_BYTES": "5000",
+    "MAX_DURATION_S": "600",
+    "QUOTA_MINUTES": "120",
+    "QUOTA_BYTES": "7000",
+    "RETENTION_DAYS": "30",
+    "REDIS_URL": "rediss://:secret@queue.example.com:6380/1",
+}
+
+
 def test_every_setting_is_read() -> None:
-    environ = {
-        "WHISPER_MODEL_DIR": "/var/models",
-        "WHISPER_MODEL": "large-v3",
-        "WHISPER_ENGINE": "openai-whisper",
-        "FFMPEG_BINARY": "/opt/ffmpeg",
-        "AUTO_EDITOR_BINARY": "/opt/auto-editor",
-        "TEST_MEDIA": "/media",
-        "LOG_LEVEL": "DEBUG",
-    }
-    assert load_settings(environ) == Settings(
+    assert load_settings(EVERY_SETTING) == Settings(
         whisper_model_dir=Path("/var/models"),
         whisper_model="large-v3",
         whisper_engine=SpeechEngine.OPENAI_WHISPER,
@@ -42,12 +86,34 @@ def test_every_setting_is_read() -> None:
         auto_editor_binary=Path("/opt/auto-editor"),
         test_media=Path("/media"),
         log_level="DEBUG",
+        log_format="json",
+        data_dir=Path("/srv/videos"),
+        host="0.0.0.0",
+        port=80,
+        public_url="https://videos.example.com",
+        workers=3,
+        cookie_key="k" * 32,
+        sign_up="closed",
+        max_upload_bytes=5000,
+        max_duration_s=600,
+        quota_minutes=120,
+        quota_bytes=7000,
+        retention_days=30,
+        redis_url="rediss://:secret@queue.example.com:6380/1",
+        redis_is_embedded=False,
     )
+    assert set(EVERY_SETTING) == set(names_of_settings().values()), "a setting is not tried here"
+
+
+def test_secrets_are_not_printed() -> None:
+    shown = repr(load_settings(EVERY_SETTING))
+    assert EVERY_SETTING["COOKIE_KEY"] not in shown
+    assert "secret" not in shown
 
 
 @pytest.mark.parametrize("blank", ["", "  "])
 def test_an_empty_value_counts_as_unset(blank: str) -> None:
-    names = ["XDG_CACHE_HOME", *(field.name.upper() for field in fields(Settings))]
+    names = ["XDG_CACHE_HOME", *names_of_settings().values()]
     assert load_settings(dict.fromkeys(names, blank)) == load_settings({})
 
 
@@ -74,8 +140,30 @@ def test_paths_become_absolute(value: str, expected: Path) -> None:
 
 
 def test_choices_ignore_case() -> None:
-    settings = load_settings({"LOG_LEVEL": "info", "WHISPER_ENGINE": "Faster-Whisper"})
-    assert (settings.log_level, settings.whisper_engine) == ("INFO", SpeechEngine.FASTER_WHISPER)
+    settings = load_settings({"LOG_LEVEL": "info", "WHISPER_ENGINE": "Faster-Whisper", "SIGNUP": "OPEN"})
+    assert (settings.log_level, settings.sign_up) == ("INFO", "open")
+    assert settings.whisper_engine is SpeechEngine.FASTER_WHISPER
+
+
+@pytest.mark.parametrize(
+    ("environ", "url"),
+    [
+        ({}, "http://localhost:8501"),
+        ({"HOST": "0.0.0.0", "PORT": "9000"}, "http://localhost:9000"),
+        ({"HOST": "10.0.0.5"}, "http://10.0.0.5:8501"),
+        ({"PUBLIC_URL": "https://videos.example.com/"}, "https://videos.example.com"),
+    ],
+)
+def test_the_address_that_is_shown(environ: dict[str, str], url: str) -> None:
+    assert load_settings(environ).base_url == url
+
+
+def test_the_socket_of_the_queue_fits_into_a_socket_address() -> None:
+    deep = Path("/srv") / ("long-name-" * 12)
+    short = Path(load_settings({"DATA_DIR": str(deep)}).redis_url.removeprefix("unix://"))
+    other = Path(load_settings({"DATA_DIR": f"{deep}2"}).redis_url.removeprefix("unix://"))
+    assert len(str(short)) <= 100
+    assert short != other, "two data folders must not share a queue"
 
 
 @pytest.mark.parametrize(
@@ -84,10 +172,34 @@ def test_choices_ignore_case() -> None:
         ("WHISPER_ENGINE", "whisperx", "it must be one of faster-whisper, openai-whisper."),
         ("LOG_LEVEL", "loud", "it must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL."),
         ("FFMPEG_BINARY", "~no-such-person/ffmpeg", "so it must be a full path."),
+        ("LOG_FORMAT", "xml", "it must be one of text, json."),
+        ("SIGNUP", "maybe", "it must be one of open, invitation, closed."),
+        ("PORT", "0", "it must be a whole number from 1 to 65535."),
+        ("PORT", "http", "it must be a whole number from 1 to 65535."),
+        ("WORKERS", "1.5", "it must be a whole number from 1 to 64."),
+        ("MAX_UPLOAD_BYTES", "0", "it must be a whole number of at least 1."),
+        ("MAX_DURATION_S", "-3", "it must be a whole number of at least 1."),
+        ("QUOTA_MINUTES", "many", "it must be a whole number of at least 0."),
+        ("QUOTA_BYTES", "1e9", "it must be a whole number of at least 0."),
+        ("RETENTION_DAYS", "9999999999999999", "it must be a whole number of at least 0."),
+        ("PUBLIC_URL", "videos.example.com", "it must be an address such as https://videos.example.com."),
+        ("PUBLIC_URL", "https://example.com/videos", "it must be an address such as https://videos.example.com."),
     ],
 )
 def test_a_bad_value_names_the_variable_and_the_rule(name: str, value: str, rule: str) -> None:
     with pytest.raises(SettingsError, match=f"^{name} is '{value}': .*{re.escape(rule)}$"):
+        load_settings({name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("COOKIE_KEY", "short secret", "COOKIE_KEY is too short: it must have at least 32 bytes."),
+        ("REDIS_URL", "http://:password@host", "REDIS_URL must begin with redis://, rediss:// or unix://."),
+    ],
+)
+def test_a_bad_secret_is_not_repeated(name: str, value: str, sentence: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{re.escape(sentence)}$"):
         load_settings({name: value})
 
 
@@ -98,5 +210,5 @@ def test_settings_do_not_change() -> None:
 
 def test_the_example_names_every_setting_with_its_default() -> None:
     example = dict(re.findall(r"^#([A-Z_]+)=(.*)$", (PROJECT_ROOT / ".env.example").read_text("utf-8"), re.MULTILINE))
-    assert set(example) == {field.name.upper() for field in fields(Settings)}
+    assert set(example) == set(names_of_settings().values())
     assert load_settings(example) == load_settings({})

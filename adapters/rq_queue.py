@@ -1,0 +1,266 @@
+"""The queue on Valkey or Redis, by RQ: what hands a waiting job to a worker, and the worker's loop around its jobs.
+
+RQ carries ids only. Whether a job runs, and who runs it, is decided by the jobs table; losing all of this loses
+nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from types import FrameType
+from typing import Any
+
+from redis import Redis
+from redis.exceptions import RedisError
+from rq import Queue, Worker
+from rq.exceptions import DuplicateJobError, NoSuchJobError, StopRequested
+from rq.executions import Execution
+from rq.job import Job, JobStatus
+
+from jobs.errors import StoreUnavailable
+
+logger = logging.getLogger(__name__)
+
+QUEUE_NAME = "videos"
+TASK = "jobs.tasks.process_job"
+"""The one function a worker calls for us, whatever else somebody writes into the queue."""
+
+_SERIALIZER = "json"
+"""RQ's own choice is pickle: who can write to the queue could then run anything."""
+_ANSWER_S = 5.0
+_DEQUEUE_S = 1
+"""Longest wait for a job at a time: a stop or a tick comes no later."""
+_MONITOR_S = 5
+"""Between two looks at a running job; the end of its process is noticed at once."""
+_MAINTENANCE_S = 10
+_WORKER_TTL_S = 25
+_STALE_S = 30
+"""A job that RQ calls running and that nobody has looked at for so long is lost."""
+_FAILURE_TTL_S = 60
+
+
+@contextmanager
+def _answered() -> Iterator[None]:
+    try:
+        yield
+    except RedisError as error:
+        raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
+
+
+class RqQueue:
+    """The `Queue` port over one RQ queue."""
+
+    def __init__(self, url: str) -> None:
+        self._connection = Redis.from_url(url, socket_timeout=_ANSWER_S, socket_connect_timeout=_ANSWER_S)
+        self._queue = Queue(QUEUE_NAME, connection=self._connection, serializer=_SERIALIZER)
+
+    def enqueue(self, job_id: str, attempt: int, *, timeout_s: int) -> None:
+        """Hand a job to the workers; doing it again while it waits or starts changes nothing."""
+        with _answered():
+            try:
+                self._add(job_id, attempt, timeout_s)
+            except DuplicateJobError:
+                entry = self._find(job_id, attempt)
+                if entry is None or not self._is_alive(entry):
+                    if entry is not None:
+                        entry.delete()
+                    with suppress(DuplicateJobError):  # another recovery was quicker
+                        self._add(job_id, attempt, timeout_s)
+
+    def forget(self, job_id: str, attempt: int) -> None:
+        """Take a waiting job out of the queue; one that runs is left to its worker."""
+        with _answered():
+            entry = self._find(job_id, attempt)
+            if entry is not None and entry.get_status(refresh=False) is JobStatus.QUEUED:
+                entry.delete()
+
+    def check(self) -> str:
+        """Return how many jobs wait. Raises `StoreUnavailable`."""
+        with _answered():
+            waiting = self._queue.count
+        return "Nothing waits." if waiting == 0 else f"{waiting} {'job waits' if waiting == 1 else 'jobs wait'}."
+
+    def _add(self, job_id: str, attempt: int, timeout_s: int) -> None:
+        self._queue.enqueue_call(
+            TASK,
+            args=(job_id,),
+            timeout=timeout_s,
+            job_id=f"{job_id}-{attempt}",
+            unique=True,
+            result_ttl=0,
+            failure_ttl=_FAILURE_TTL_S,
+        )
+
+    def _find(self, job_id: str, attempt: int) -> Job | None:
+        try:
+            return Job.fetch(f"{job_id}-{attempt}", connection=self._connection, serializer=_SERIALIZER)
+        except NoSuchJobError:
+            return None
+
+    def _is_alive(self, entry: Job) -> bool:
+        """Tell whether an entry will still come to something: it stands in line, or a worker looks after it."""
+        match entry.get_status(refresh=False):
+            case JobStatus.QUEUED:
+                return entry.get_position() is not None
+            case JobStatus.STARTED:
+                seen = entry.last_heartbeat
+                return seen is not None and datetime.now(UTC) - seen.replace(tzinfo=UTC) < timedelta(seconds=_STALE_S)
+        return False
+
+
+def run_worker(
+    url: str,
+    name: str,
+    *,
+    on_tick: Callable[[], None],
+    on_begin: Callable[[str], None],
+    on_end: Callable[[str], None],
+) -> None:
+    """Work until SIGTERM or SIGINT, one job at a time, each in a process forked off this one.
+
+    ``on_tick`` is called every few seconds, whether a job runs or not; ``on_begin`` with a job's id when a process
+    for it was forked, ``on_end`` as soon as that is dead, whatever became of the job, and its children killed. All run
+    in the one thread there is: a fork must find no lock held by another. A stop kills the job's process at once; a
+    queue that is away is waited for.
+    """
+    for name_in_rq in ("rq.worker", "rq.job", "rq.queue"):
+        logging.getLogger(name_in_rq).setLevel(logging.WARNING)
+    stop = _Stop()
+    stop.install()
+    turn = 0
+    while not stop.requested:
+        turn += 1
+        try:
+            worker = _Worker(
+                [QUEUE_NAME],
+                name=f"{name}.{turn}",  # RQ takes no name twice, and a queue that went away keeps the old one
+                connection=Redis.from_url(url, socket_connect_timeout=_ANSWER_S),
+                worker_ttl=_WORKER_TTL_S,
+                maintenance_interval=_MAINTENANCE_S,
+                job_monitoring_interval=_MONITOR_S,
+                serializer=_SERIALIZER,
+            )
+            worker.stop, worker.on_tick, worker.on_begin, worker.on_end = stop, on_tick, on_begin, on_end
+            worker.work(logging_level=None)
+        except RedisError as error:
+            logger.warning("the queue does not answer, trying again: %s", error)
+        if not stop.requested:
+            on_tick()
+            time.sleep(_DEQUEUE_S)
+
+
+class _Stop:
+    """Whether somebody asked this process to end."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self.then: Callable[[], None] = lambda: None
+
+    def install(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._request)
+
+    def _request(self, _number: int, _frame: FrameType | None) -> None:
+        self.requested = True
+        self.then()
+
+
+class _Worker(Worker):
+    """RQ's worker, which outlives its queue, kills what a job leaves behind and stops at once when told."""
+
+    max_connection_wait_time = 2.0
+    log_result_lifespan = False
+
+    stop: _Stop
+    on_tick: Callable[[], None]
+    on_begin: Callable[[str], None]
+    on_end: Callable[[str], None]
+
+    @property
+    def dequeue_timeout(self) -> int:
+        return _DEQUEUE_S
+
+    def subscribe(self) -> None:
+        """Take no commands from the queue: it would be a thread beside every fork."""
+
+    def _install_signal_handlers(self) -> None:
+        self.stop.then = self.kill_horse
+        self.stop.install()
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
+        try:
+            super().heartbeat(timeout, pipeline)
+        except RedisError as error:
+            logger.debug("no heartbeat: %s", error)
+        if pipeline is None and not self.is_horse:
+            self.on_tick()
+            if self.stop.requested:
+                raise StopRequested
+
+    def set_state(self, state: str, pipeline: Any = None) -> None:
+        try:
+            super().set_state(state, pipeline)
+        except RedisError as error:
+            logger.debug("no state: %s", error)
+
+    def register_death(self) -> None:
+        try:
+            super().register_death()  # type: ignore[no-untyped-call]
+        except RedisError as error:
+            logger.debug("no death registered: %s", error)
+
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        if job.func_name != TASK:
+            logger.error("the queue names the function %r, which is none of ours; it is not called", job.func_name)
+            job.delete()
+            return
+        try:
+            super().execute_job(job, queue)
+        except RedisError as error:  # the job's process is dead by then, and the jobs table knows how it ended
+            logger.warning("the queue went away under a job: %s", error)
+
+    def main_work_horse(self, job: Job, queue: Queue) -> None:
+        logging.getLogger("rq").setLevel(logging.CRITICAL)  # what is left to say here is about RQ's own books
+        logging.getLogger("rq.worker").setLevel(logging.CRITICAL)
+        super().main_work_horse(job, queue)
+
+    def monitor_work_horse(self, job: Job, queue: Queue, execution: Execution) -> None:
+        if self.stop.requested:  # it came between the fork and now
+            self.kill_horse()
+        job_id = str(job.args[0])
+        self.on_begin(job_id)
+        try:
+            super().monitor_work_horse(job, queue, execution)
+        finally:
+            self.on_end(job_id)
+
+    def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
+        try:
+            super().maintain_heartbeats(job, execution)
+        except RedisError as error:
+            logger.warning("the queue does not answer; the job goes on: %s", error)
+        self.on_tick()
+
+    def wait_for_horse(self) -> Any:
+        horse = self.horse_pid
+        ended = super().wait_for_horse()
+        _kill_group(horse)
+        return ended
+
+    def kill_horse(self, sig: signal.Signals = signal.SIGKILL) -> None:
+        if self.horse_pid:
+            _kill_group(self.horse_pid)
+            with suppress(ProcessLookupError):  # it may not have got as far as its own group
+                os.kill(self.horse_pid, sig)
+
+
+def _kill_group(leader: int) -> None:
+    if leader:  # group 0 would be our own
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(leader, signal.SIGKILL)

@@ -1,0 +1,21 @@
+"""The addresses under ``/api`` and ``/auth``: what pages fetch and send beside Streamlit's own connection."""
+
+from __future__ import annotations
+
+from starlette.routing import Route
+
+from api.guard import GetServices
+from api.health import make_routes as make_health_routes
+from api.media import make_routes as make_media_routes
+from api.session import make_routes as make_session_routes
+from api.uploads import make_routes as make_upload_routes
+
+
+def make_routes(get_services: GetServices) -> list[Route]:
+    """Return every route of ours; ``get_services`` is asked at each request, so that nothing is opened before."""
+    return [
+        *make_session_routes(get_services),
+        *make_upload_routes(get_services),
+        *make_media_routes(get_services),
+        *make_health_routes(get_services),
+    ]

@@ -1,0 +1,135 @@
+"""Where files lie: keys, made here and nowhere else, and what is done with a person's files as a whole.
+
+    user/{user_id}/video/{video_id}/original
+    …/preview.mp4
+    …/transcript/{key}.jsonl
+    …/job/{job_id}/{attempt}/{file}
+
+Every id is checked before it becomes part of a key, so that no key can name another person's file or leave its place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from jobs.errors import NotFound
+from jobs.models import StoredFile
+from jobs.ports import FileStore
+from pipeline.models import RESULT_FILES
+from pipeline.options import PipelineOptions
+
+_ID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
+_HASH = re.compile(r"[0-9a-f]{64}")
+
+ORIGINALS_PREFIX = "user/"
+
+
+def user_prefix(user_id: str) -> str:
+    """Return the beginning of every key of a person. Raises `NotFound` for what is no id."""
+    return f"user/{_check_id(user_id)}/"
+
+
+def video_prefix(user_id: str, video_id: str) -> str:
+    """Return the beginning of every key of a video."""
+    return f"{user_prefix(user_id)}video/{_check_id(video_id)}/"
+
+
+def original_key(user_id: str, video_id: str) -> str:
+    """Return the key of the recording as it was uploaded."""
+    return f"{video_prefix(user_id, video_id)}original"
+
+
+def job_prefix(user_id: str, video_id: str, job_id: str) -> str:
+    """Return the beginning of every key of a job's results."""
+    return f"{video_prefix(user_id, video_id)}job/{_check_id(job_id)}/"
+
+
+def result_key(user_id: str, video_id: str, job_id: str, attempt: int, name: str) -> str:
+    """Return the key of one of the nine result files."""
+    if name not in RESULT_FILES or attempt < 1:
+        raise NotFound
+    return f"{job_prefix(user_id, video_id, job_id)}{attempt}/{name}"
+
+
+def transcript_key(user_id: str, video_id: str, key: str) -> str:
+    """Return the key of a transcript's windows; ``key`` is `hash_transcript`'s."""
+    if not _HASH.fullmatch(key):
+        raise NotFound
+    return f"{video_prefix(user_id, video_id)}transcript/{key}.jsonl"
+
+
+def hash_transcript(source_sha256: str, options: PipelineOptions) -> str:
+    """Return what a transcript depends on, as one SHA-256: the source, engine, model, language and vocabulary.
+
+    It is also what minutes are charged for. Without captions nothing is written down, and that has a key of its own.
+    """
+    inputs: list[object] = [source_sha256]
+    if options.transcribes:
+        model = Path(options.model).name  # where the weights lie does not change what they hear
+        inputs += [options.speech_engine.value, model, options.language, options.vocabulary]
+    return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
+
+
+def parse_key(key: str) -> tuple[str, str] | None:
+    """Return the user's and the video's id of a key, None when it is not one of ours."""
+    match key.split("/"):
+        case ["user", user_id, "video", video_id, _, *_] if _ID.fullmatch(user_id) and _ID.fullmatch(video_id):
+            return user_id, video_id
+    return None
+
+
+def _check_id(value: str) -> str:
+    if not _ID.fullmatch(value):
+        raise NotFound
+    return value
+
+
+class StorageManager:
+    """A person's files in whatever store there is."""
+
+    def __init__(self, files: FileStore) -> None:
+        self.files = files
+
+    def store_results(
+        self, user_id: str, video_id: str, job_id: str, attempt: int, files: Mapping[str, Path]
+    ) -> dict[str, int]:
+        """Store a finished attempt, its report last, and return the size of each file in bytes."""
+        sizes = {name: path.stat().st_size for name, path in files.items()}
+        for name in sorted(files, key=lambda name: name == RESULT_FILES[-1]):
+            self.files.put(result_key(user_id, video_id, job_id, attempt, name), files[name])
+        return sizes
+
+    def delete_attempts(self, user_id: str, video_id: str, job_id: str, *, but: int = 0) -> int:
+        """Delete the files of a job's attempts except attempt ``but``; return how many."""
+        prefix = job_prefix(user_id, video_id, job_id)
+        kept = f"{prefix}{but}/"
+        keys = [file.key for file in self.files.list_files(prefix) if not file.key.startswith(kept)]
+        self.files.delete(keys)
+        return len(keys)
+
+    def delete_video(self, user_id: str, video_id: str) -> int:
+        """Delete the original and everything made of it; return how many files."""
+        return self.files.delete_all(video_prefix(user_id, video_id))
+
+    def delete_user(self, user_id: str) -> int:
+        """Delete every file of a person; return how many."""
+        return self.files.delete_all(user_prefix(user_id))
+
+    def list_all(self) -> Iterator[StoredFile]:
+        """Yield every finished file of everybody."""
+        return self.files.list_files(ORIGINALS_PREFIX)
+
+    def read_bytes(self, key: str, *, limit: int) -> bytes:
+        """Return a small file's bytes. Raises `NotFound` when it is not there or has more than ``limit``."""
+        stored = self.files.stat(key)
+        if stored is None or stored.size_bytes > limit:
+            raise NotFound
+        return b"".join(self.files.read(key))
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Delete single files."""
+        self.files.delete(keys)

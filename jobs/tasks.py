@@ -1,0 +1,370 @@
+"""What the process of one job does: claim it, run the pipeline, store what came out, say how it ended.
+
+RQ calls `process_job` in a process forked off a worker. Whatever happens to that process, the jobs table decides: a
+run that lost its lease changes nothing any more, and one that was killed begins again with the transcript it had.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import ctypes
+import logging
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from jobs.errors import DomainError, NotFound, StorageError, StoreUnavailable
+from jobs.log import about
+from jobs.models import JobStatus, Json, ProcessingJob, Video
+from jobs.ports import JobFinish, Jobs, Ports
+from jobs.storage import StorageManager, hash_transcript, job_prefix, original_key, transcript_key
+from jobs.workspace import SIGNATURE_FILE, hold_folder
+from pipeline.errors import PipelineCancelled, PipelineError
+from pipeline.models import Progress, RunContext, Stage
+from pipeline.options import OptionError, PipelineOptions, parse_job_options
+from pipeline.run import run_pipeline
+from pipeline.transcribe import CHECKPOINT_FILE
+
+logger = logging.getLogger(__name__)
+
+LEASE_S = 60.0
+BEAT_S = 2.0
+"""Between two beats; each prolongs the lease, tells the progress and hears whether the person wants it to stop."""
+GRACE_S = 20.0
+"""A run that was told to stop and still goes on after this time is killed with its children."""
+FINISH_WAITS_S = (0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 20.0)
+
+_PR_SET_PDEATHSIG = 1
+_MAX_NAME_BYTES = 200
+_OURS = "Your original is safe."
+_SENTENCES = {
+    "disk_full": f"The disk of this machine is full. {_OURS} Tell the administrator, then try again.",
+    "out_unwritable": f"This machine can't write its files. {_OURS} Tell the administrator, then try again.",
+    "tool_missing": f"This machine lacks a part it needs. {_OURS} Tell the administrator, then try again.",
+    "source_gone": "The original can't be read any more. Upload it again; if it is lost again, tell the administrator.",
+}
+"""Said instead of the pipeline's sentence where that speaks to whoever runs the machine."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What a worker tells the processes it forks."""
+
+    worker_id: str
+    make_ports: Callable[[], Ports]
+    """Called after the fork: what is open before it does not survive it."""
+    options: PipelineOptions
+    """Engine, model, programs and limits of this machine."""
+    work_root: Path
+    parent_pid: int | None
+    """The worker itself, without which a job does not go on."""
+
+
+_machine: Machine | None = None
+
+
+def install(machine: Machine) -> None:
+    """Say what `process_job` works with, in this process and those forked off it."""
+    global _machine
+    _machine = machine
+
+
+def process_job(job_id: str) -> None:
+    """Make one video, if nobody else does; returns when the job has ended, or is not ours (any more)."""
+    machine = _machine
+    if machine is None:
+        raise RuntimeError("no worker has installed itself")
+    if machine.parent_pid is not None:
+        _die_with(machine.parent_pid)
+    ports = machine.make_ports()
+    try:
+        with about(job_id=job_id), hold_folder(machine.work_root, job_id) as folder:
+            job = ports.database.jobs.claim(job_id, machine.worker_id, lease_s=LEASE_S)
+            found = ports.database.jobs.find(job_id)
+            if job is not None and found is not None:
+                with about(user_id=job.user_id, video_id=job.video_id):
+                    JobRun(machine, ports, job, found[1], folder).run()
+            elif found is None or found[0].status.is_final or not any(folder.iterdir()):
+                shutil.rmtree(folder, ignore_errors=True)
+    except (StoreUnavailable, OSError) as error:  # the row still waits, or its lease runs out: recovery sees to both
+        logger.warning("job %s can't be worked on now: %s", job_id, error)
+    finally:
+        ports.database.close()
+
+
+def _die_with(parent: int) -> None:
+    """Have the kernel kill this process when its parent ends (Linux); at once when that has happened already."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+class Watch:
+    """Beats for a running job from a thread of its own, and knows why the run has to stop."""
+
+    def __init__(self, jobs: Jobs, job: ProcessingJob, worker_id: str) -> None:
+        self.is_cancelled = False
+        """The person wants it to stop."""
+        self.is_lost = False
+        """The lease went to somebody else, or the job is gone."""
+        self._jobs, self._job, self._worker_id = jobs, job, worker_id
+        self._stage, self._progress = Stage.PROBE.value, 0.0
+        self._news, self._over = threading.Event(), threading.Event()
+        self._told_at: float | None = None
+        context = contextvars.copy_context()
+        self._thread = threading.Thread(target=lambda: context.run(self._run), name="beat", daemon=True)
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._news.set()
+        self._thread.join()
+
+    def should_stop(self) -> bool:
+        """Tell whether the run has to end now."""
+        return self.is_cancelled or self.is_lost
+
+    def follow(self, progress: Progress) -> None:
+        """Take note of how far the run is; a new stage is told at once."""
+        self._progress = progress.overall
+        if progress.stage.value != self._stage:
+            self._stage = progress.stage.value
+            self._news.set()
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            self._beat()
+            if self.should_stop():
+                self._told_at = self._told_at or time.monotonic()
+                if time.monotonic() - self._told_at > GRACE_S:
+                    _kill_ourselves()
+            self._news.wait(BEAT_S)
+            self._news.clear()
+
+    def _beat(self) -> None:
+        if self.is_lost:
+            return
+        try:
+            answer = self._jobs.beat(
+                self._job.id, self._worker_id, stage=self._stage, progress=self._progress, lease_s=LEASE_S
+            )
+        except StoreUnavailable as error:  # whoever took the job meanwhile is heard of with the next answer
+            logger.warning("no beat: %s", error.detail)
+            return
+        self.is_lost = answer is None
+        self.is_cancelled = self.is_cancelled or bool(answer)
+
+
+def _kill_ourselves() -> None:
+    """Kill this job's process with all its children; the worker sees to the rest."""
+    logger.error("the run does not stop, so it is killed")
+    if os.getpgrp() == os.getpid():  # never the group of somebody who merely called us
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
+class JobRun:
+    """One attempt at a claimed job."""
+
+    def __init__(self, machine: Machine, ports: Ports, job: ProcessingJob, video: Video, folder: Path) -> None:
+        self._machine, self._ports, self._job, self._video, self._folder = machine, ports, job, video, folder
+        self._storage = StorageManager(ports.files)
+        self._jobs = ports.database.jobs
+        self._began = time.monotonic()
+
+    def run(self) -> None:
+        """Work, and end the job in the table; what the end leaves over is removed."""
+        logger.info("attempt %d begins", self._job.attempt)
+        with Watch(self._jobs, self._job, self._machine.worker_id) as watch:
+            finish = self._decide(watch)
+            is_over = self._is_gone() if finish is None else self._finish(finish)
+        if is_over:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _decide(self, watch: Watch) -> JobFinish | None:
+        """Work and return how the job ends; None when that is not ours to say (any more)."""
+        try:
+            return self._work(watch)
+        except PipelineCancelled:
+            return None if watch.is_lost else JobFinish(status=JobStatus.CANCELLED)
+        except PipelineError as error:
+            logger.warning("failed: %s (%s) %s", error.message, error.code, error.detail)
+            return _fail(error.code, _SENTENCES.get(error.code, error.message))
+        except NotFound:
+            logger.warning("failed: the original is not in the store")
+            return _fail("source_gone", _SENTENCES["source_gone"])
+        except OptionError as error:
+            return _fail("bad_options", str(error))
+        except (StoreUnavailable, StorageError) as error:
+            logger.warning("store out of reach, to be tried again: %s %s", error.message, error.detail)
+            self._jobs.release(self._job.id, self._machine.worker_id, reason="store_unavailable")
+            return None
+        except Exception as error:  # every job ends with a sentence, whatever happened to it
+            logger.exception("failed without a sentence of its own")
+            if type(error).__name__ == "JobTimeoutException":  # RQ's, which is none of our business otherwise
+                return _fail(
+                    "timeout", f"This took far too long and was stopped. {_OURS} Try again, or split the recording."
+                )
+            short = self._job.id[:4].upper()
+            return _fail(
+                "internal",
+                f"Something broke on our side. {_OURS} Try again; if it fails once more, "
+                f"tell the administrator: job {short}.",
+            )
+
+    def _work(self, watch: Watch) -> JobFinish:
+        job, video = self._job, self._video
+        machine = self._machine.options
+        options = replace(
+            parse_job_options(job.options),
+            speech_engine=machine.speech_engine,
+            model=machine.model,
+            model_dir=machine.model_dir,
+            ffmpeg=machine.ffmpeg,
+            auto_editor=machine.auto_editor,
+            max_duration_ms=machine.max_duration_ms,
+        )
+        self._clear_folder()
+        source = self._fetch_source(watch)
+        transcript = transcript_key(job.user_id, video.id, hash_transcript(video.facts.sha256, options))
+        if options.transcribes:
+            self._bring_transcript(transcript)
+
+        def follow(progress: Progress) -> None:
+            if progress.stage is Stage.CUT and progress.fraction == 0 and options.transcribes:
+                self._keep_transcript(transcript)
+            watch.follow(progress)
+
+        ctx = RunContext(workdir=self._folder, on_progress=follow, should_cancel=watch.should_stop)
+        result = run_pipeline(source, options, ctx)
+        ctx.check_cancelled()
+        ctx.report(Stage.PUBLISH, 0.0)
+        sizes = self._storage.store_results(job.user_id, video.id, job.id, job.attempt, result.files)
+        ctx.check_cancelled()
+        ctx.report(Stage.PUBLISH, 1.0)
+        return JobFinish(
+            status=JobStatus.SUCCEEDED,
+            result=summarise(result.report, sizes, seconds=time.monotonic() - self._began),
+            stored_attempt=job.attempt,
+        )
+
+    def _clear_folder(self) -> None:
+        """Leave of an earlier attempt only what was written down, and sign as the one who has the job now."""
+        for path in self._folder.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name != CHECKPOINT_FILE:
+                path.unlink()
+        (self._folder / SIGNATURE_FILE).write_text(self._machine.worker_id, encoding="utf-8")
+
+    def _fetch_source(self, watch: Watch) -> Path:
+        """Return a path of the original that ends in its owner's name for it, as the report will show it."""
+        key = original_key(self._job.user_id, self._video.id)
+        fetched = self._ports.files.fetch(key, self._folder / "original", should_cancel=watch.should_stop)
+        if watch.should_stop():
+            raise PipelineCancelled
+        named = self._folder / "source" / clean_name(self._video.file_name)
+        named.parent.mkdir()
+        named.symlink_to(fetched)
+        return named
+
+    def _bring_transcript(self, key: str) -> None:
+        """Begin with what an earlier job of the video has written down, where that is the same."""
+        files = self._ports.files
+        if files.stat(key) is None:
+            return
+        fetched = files.fetch(key, self._folder / "transcript.jsonl")
+        shutil.copyfile(fetched, self._folder / CHECKPOINT_FILE)  # it is written to, and the stored one must not be
+
+    def _keep_transcript(self, key: str) -> None:
+        """Store what was written down, for later jobs of the video and for minutes that are charged once."""
+        written, copy = self._folder / CHECKPOINT_FILE, self._folder / "transcript.jsonl"
+        try:
+            if written.is_file() and self._ports.files.stat(key) is None:
+                shutil.copyfile(written, copy)
+                self._ports.files.put(key, copy)
+        except (StorageError, OSError) as error:
+            logger.warning("the transcript is not kept: %s", error)
+
+    def _finish(self, finish: JobFinish) -> bool:
+        """End the job in the table, and return whether it is over; then only the files that count remain."""
+        for wait_s in FINISH_WAITS_S:
+            time.sleep(wait_s)
+            try:
+                done = self._jobs.finish(self._job.id, self._machine.worker_id, finish)
+                break
+            except StoreUnavailable as error:
+                logger.warning("the end can't be written down yet: %s", error.detail)
+        else:
+            return False
+        if not done:
+            return self._is_gone()
+        logger.info("%s after %.0f s", finish.status.value, time.monotonic() - self._began)
+        try:
+            self._storage.delete_attempts(
+                self._job.user_id, self._video.id, self._job.id, but=finish.stored_attempt
+            )  # fmt: skip
+        except StorageError as error:
+            logger.warning("files of other attempts are left to the sweep: %s", error.detail)
+        return True
+
+    def _is_gone(self) -> bool:
+        """Withdraw what this attempt stored, unless it counts after all; return whether the job is over."""
+        try:
+            found = self._jobs.find(self._job.id)
+            if found is None or found[0].stored_attempt != self._job.attempt:
+                prefix = job_prefix(self._job.user_id, self._video.id, self._job.id)
+                self._ports.files.delete_all(f"{prefix}{self._job.attempt}/")
+        except DomainError as error:
+            logger.warning("what this attempt stored is left to the sweep: %s", error.detail)
+            return False
+        logger.info("the job is not ours any more")
+        return found is None or found[0].status.is_final
+
+
+def _fail(code: str, message: str) -> JobFinish:
+    return JobFinish(status=JobStatus.FAILED, error_code=code, error_message=message)
+
+
+def clean_name(name: str) -> str:
+    """Return a person's name for a file as the last part of a path: one part, of printable characters."""
+    last = name.replace("\\", "/").rpartition("/")[2]
+    shown = "".join(char for char in last if char.isprintable()).strip().lstrip(".")
+    stem, dot, extension = shown.rpartition(".")
+    if dot and len(extension) <= 10:
+        room = _MAX_NAME_BYTES - len(extension.encode()) - 1
+        shown = stem.encode()[:room].decode(errors="ignore") + dot + extension
+    return shown.encode()[:_MAX_NAME_BYTES].decode(errors="ignore") or "video"
+
+
+def summarise(report: Mapping[str, Any], sizes: Mapping[str, int], *, seconds: float) -> Json:
+    """Return a report as the job's row keeps it (`ProcessingJob.result`)."""
+    result, cuts, speech = report["result"], report["cuts"], report["speech"]
+    return {
+        "duration_ms": result["duration_ms"],
+        "source_ms": report["source"]["duration_ms"],
+        "size_bytes": result["size_bytes"],
+        "width": result["width"],
+        "height": result["height"],
+        "fps": result["fps"],
+        "cuts": cuts["count"],
+        "removed_ms": cuts["removed_ms"],
+        "words": speech["words"],
+        "cues": speech["cues"],
+        "language": speech["language"],
+        "captions": result["captions"],
+        "checks": [{"id": check["id"], "ok": check["ok"], "text": check["text"]} for check in report["qa"]],
+        "notes": [{"code": note["code"], "text": note["text"]} for note in report["notes"]],
+        "files": dict(sizes),
+        "timings": {"seconds": round(seconds, 1), **{stage["name"]: stage["seconds"] for stage in report["stages"]}},
+    }

@@ -1,0 +1,400 @@
+"""Files on their way in: begun, received in order, resumed, checked, and made into a video with its first job."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from jobs.errors import Conflict, DomainError, JobError, NotFound, QuotaExceeded, Refused, StorageError
+from jobs.log import about
+from jobs.models import Json, Limits, Upload, UploadState, Usage, VideoFacts
+from jobs.ports import Ports
+from jobs.quota import find_user, limit_bytes_of, limit_ms_of, make_charge, read_options, read_usage, timeout_s_of
+from jobs.storage import StorageManager, original_key
+from pipeline.options import PipelineOptions
+
+logger = logging.getLogger(__name__)
+
+MAX_NAME_CHARS, MAX_TITLE_CHARS, MAX_FINGERPRINT_CHARS = 255, 200, 600
+RESERVE_BYTES = 1_000_000_000
+"""Stays free on the disk beside what is announced, for work folders and the database."""
+LAST_RESERVE_BYTES = 200_000_000
+"""Nothing more is received when less is free."""
+ROOM_FACTOR = 2
+"""An original and its result."""
+BEAT_S = 10.0
+"""While a file is checked, its row says so this often; so others can tell a check from one that died."""
+DEAD_CHECK = timedelta(seconds=60)
+LEFT_ALONE = timedelta(seconds=30)
+"""A page that lives completes its own upload within this time."""
+OPEN_UPLOADS_PER_PERSON = 100
+
+_NO_VIDEO = frozenset(
+    """
+    pdf txt md csv doc docx odt ppt pptx xls xlsx zip rar 7z gz tar jpg jpeg png gif heic webp svg tif tiff bmp psd
+    html htm srt vtt json xml mp3 wav flac aac m4a opus exe dmg iso
+    """.split()  # noqa: SIM905 - a list of forty strings is harder to read
+)
+"""Endings of files that are certainly none of ours; everything else is judged by what is in it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadProgress:
+    """An upload and how many of its bytes are here."""
+
+    upload: Upload
+    received: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadLimits:
+    """What the next upload may be; 0 or None is no limit."""
+
+    max_bytes: int
+    max_duration_ms: int
+    usage: Usage
+    free_bytes: int | None
+    """Largest original the disk still takes, with room for its result and for what must stay free."""
+
+
+class UploadService:
+    """What a person may do with uploads. Every method takes the person first."""
+
+    def __init__(self, ports: Ports, storage: StorageManager, limits: Limits, machine_options: PipelineOptions) -> None:
+        self._ports, self._storage, self._limits, self._machine_options = ports, storage, limits, machine_options
+        self._locks = _Locks()
+
+    def get_limits(self, user_id: str) -> UploadLimits:
+        """Return what may be uploaded now."""
+        return UploadLimits(
+            max_bytes=self._limits.max_upload_bytes,
+            max_duration_ms=self._limits.max_duration_ms,
+            usage=read_usage(self._ports, self._limits, user_id),
+            free_bytes=self._free_bytes(),
+        )
+
+    def begin(self, user_id: str, *, name: str, size_bytes: int, fingerprint: str, options: Json) -> UploadProgress:
+        """Begin an upload, or find the unfinished one of the same file, and return where to go on.
+
+        Raises `Refused` (name, size, options, free disk) and `QuotaExceeded` before the first byte.
+        """
+        name = clean_name(name)
+        read_options(options, self._machine_options)
+        if len(fingerprint) > MAX_FINGERPRINT_CHARS:
+            raise Refused("bad_fingerprint", "This file can't be told from others. Reload the page, then try again.")
+        uploads = self._ports.database.uploads
+        if fingerprint and (found := uploads.find_open(user_id, fingerprint=fingerprint, size_bytes=size_bytes)):
+            uploads.set_options(user_id, found.id, options)
+            return self.get(user_id, found.id)
+        self._check_size(user_id, name, size_bytes)
+        upload = uploads.create(
+            user_id, name=name, size_bytes=size_bytes, fingerprint=fingerprint, options=dict(options)
+        )  # fmt: skip
+        with about(user_id=user_id, upload_id=upload.id):
+            logger.info("an upload of %d bytes begins", size_bytes)
+        return UploadProgress(upload=upload, received=0)
+
+    def get(self, user_id: str, upload_id: str) -> UploadProgress:
+        """Return how far an upload is. Raises `NotFound`."""
+        return self._measure(self._find(user_id, upload_id))
+
+    def list_open(self, user_id: str) -> list[UploadProgress]:
+        """Return the unfinished uploads, newest first."""
+        return [self._measure(upload) for upload in self._ports.database.uploads.list_open(user_id)]
+
+    def append(self, user_id: str, upload_id: str, *, offset: int, data: bytes) -> int:
+        """Add bytes and return how many are there now. Raises `Conflict` when ``offset`` is not the end, `Refused`
+        past the announced size, `StorageError` when the disk is full."""
+        upload = self._find(user_id, upload_id)
+        _require_receiving(upload)
+        end = offset + len(data)
+        if end > upload.size_bytes:
+            raise Refused(
+                "too_long_body",
+                "More arrived than the file was said to have. It has changed meanwhile: choose it again.",
+                status=413,
+            )
+        free = self._ports.files.free_bytes()
+        if free is not None and free < LAST_RESERVE_BYTES + len(data):
+            raise StorageError(
+                "disk_full", "The disk of this machine is full. Ask the administrator to make room, then go on."
+            )
+        self._ports.files.append(_key(upload), offset, data)
+        if self._ports.now() - upload.updated_at > timedelta(seconds=BEAT_S):
+            self._ports.database.uploads.touch(user_id, upload_id)
+        return end
+
+    def complete(self, user_id: str, upload_id: str) -> Upload:
+        """Check the received file and make the video and its job; return the upload with its ids.
+
+        Idempotent, also side by side, and good for going on where a process died in the middle of it. Raises `Refused`
+        with the pipeline's sentence (then nothing of it is left but the upload's row with that sentence),
+        `QuotaExceeded`, `Conflict` while bytes are missing.
+        """
+        with about(user_id=user_id, upload_id=upload_id), self._locks.hold(f"check {upload_id}"):
+            upload = self._find(user_id, upload_id)
+            if upload.state is UploadState.DONE:
+                return upload
+            if upload.state is UploadState.REFUSED:
+                raise Refused(upload.error_code, upload.error_message)
+            if not self._is_whole(upload):
+                raise Conflict("The file has not arrived completely. Go on with the upload.", code="incomplete")
+            return self._check_and_create(upload)
+
+    def complete_received(self) -> int:
+        """Complete everybody's uploads whose last byte is here but whose page is gone; return how many became videos.
+
+        Whatever goes wrong with one is logged, and its row tells the person.
+        """
+        done, now = 0, self._ports.now()
+        for upload in self._ports.database.uploads.list_unfinished():
+            age = now - upload.updated_at
+            if age < (DEAD_CHECK if upload.state is UploadState.CHECKING else LEFT_ALONE) or not self._is_whole(upload):
+                continue
+            try:
+                self.complete(upload.user_id, upload.id)
+                done += 1
+            except JobError as error:
+                with about(user_id=upload.user_id, upload_id=upload.id):
+                    logger.info("an upload that was left alone became no video: %s", error.message)
+        return done
+
+    def set_options(self, user_id: str, upload_id: str, options: Json) -> None:
+        """Change how a video that still arrives is to come back. Raises `NotFound`, `Refused`, `Conflict`."""
+        read_options(options, self._machine_options)
+        upload = self._find(user_id, upload_id)
+        if upload.state not in (UploadState.RECEIVING, UploadState.CHECKING):
+            _require_receiving(upload)
+        self._ports.database.uploads.set_options(user_id, upload_id, options)
+
+    def cancel(self, user_id: str, upload_id: str) -> None:
+        """Forget an unfinished upload and its bytes. Raises `NotFound`."""
+        with self._locks.hold(f"create {upload_id}"):  # a check that runs need not end first: it finds no row
+            upload = self._find(user_id, upload_id)
+            if upload.state is UploadState.DONE:
+                raise Conflict("This upload is a video already. Delete the video instead.")
+            self._ports.database.uploads.delete(user_id, upload_id)
+            self._ports.files.discard_upload(_key(upload))
+            self._ports.files.delete([_key(upload)])
+
+    def _find(self, user_id: str, upload_id: str) -> Upload:
+        upload = self._ports.database.uploads.get(user_id, upload_id)
+        if upload is None:
+            raise NotFound
+        return upload
+
+    def _measure(self, upload: Upload) -> UploadProgress:
+        is_here = upload.state is UploadState.DONE or self._ports.files.stat(_key(upload)) is not None
+        return UploadProgress(
+            upload=upload, received=upload.size_bytes if is_here else self._ports.files.received(_key(upload))
+        )
+
+    def _is_whole(self, upload: Upload) -> bool:
+        return self._measure(upload).received == upload.size_bytes
+
+    # --- before the first byte ---
+
+    def _free_bytes(self) -> int | None:
+        free = self._ports.files.free_bytes()
+        if free is None:
+            return None
+        coming = sum(
+            upload.size_bytes - self._measure(upload).received
+            for upload in self._ports.database.uploads.list_unfinished()
+        )
+        return max(0, free - coming - RESERVE_BYTES) // ROOM_FACTOR
+
+    def _check_size(self, user_id: str, name: str, size_bytes: int) -> None:
+        """Raise what stands against a file of that size now."""
+        if size_bytes < 1:
+            raise Refused("empty", "The file is empty: the copy did not even begin. Copy it again, then use that.")
+        limits = self.get_limits(user_id)
+        if limits.max_bytes and size_bytes > limits.max_bytes:
+            raise Refused(
+                "too_large",
+                f"{name} has {in_gigabytes(size_bytes)}; at most {in_gigabytes(limits.max_bytes)} can be uploaded. "
+                "Export it smaller, or split it.",
+                status=413,
+            )
+        opened = self._ports.database.uploads.list_open(user_id)
+        if len(opened) >= OPEN_UPLOADS_PER_PERSON:
+            raise Refused("too_many", f"{len(opened)} uploads are unfinished. Finish or cancel some of them first.")
+        left = limits.usage.left_bytes
+        if left is not None and size_bytes > left - sum(upload.size_bytes for upload in opened):
+            raise QuotaExceeded(
+                "quota_bytes",
+                f"Your storage of {in_gigabytes(limits.usage.limit_bytes)} has no room for this file of "
+                f"{in_gigabytes(size_bytes)}. Delete videos you no longer need, then upload it.",
+            )
+        if limits.usage.left_ms == 0:
+            raise QuotaExceeded(
+                "quota_minutes",
+                f"Your {limits.usage.limit_ms // 60_000} minutes of this month are used up. "
+                f"There are new ones on {limits.usage.period_ends_at:%-d %B}.",
+            )
+        if limits.free_bytes is not None and size_bytes > limits.free_bytes:
+            raise Refused(
+                "disk_full",
+                f"This machine has no room for {in_gigabytes(size_bytes)} now. "
+                "Ask the administrator to make room, then upload it.",
+                status=507,
+            )
+
+    # --- after the last byte ---
+
+    def _check_and_create(self, upload: Upload) -> Upload:
+        self._set_state(upload, UploadState.CHECKING)
+        try:
+            with self._beating(upload):
+                facts = self._ports.prober.probe(self._path_of(upload))
+                with self._locks.hold(f"create {upload.id}"):
+                    done = self._create(upload, facts)
+        except (Refused, QuotaExceeded) as error:
+            if not self._set_state(upload, UploadState.REFUSED, error):
+                current = self._find(upload.user_id, upload.id)
+                if current.state is UploadState.DONE:  # another process was faster
+                    return current
+            logger.info("refused: %s (%s) %s", error.message, error.code, error.detail)
+            self._ports.files.discard_upload(_key(upload))
+            self._ports.files.delete([_key(upload)])
+            raise
+        except BaseException:
+            self._step_back(upload)
+            raise
+        return done
+
+    def _path_of(self, upload: Upload) -> Path:
+        files = self._ports.files
+        path = files.upload_path(_key(upload)) or files.local_path(_key(upload))
+        if path is None:
+            raise StorageError("files", "The file can't be checked just now. Try again in a minute.")
+        return path
+
+    def _create(self, upload: Upload, facts: VideoFacts) -> Upload:
+        """Store the original, then make the rows: dying in between is mended by doing it all again."""
+        user = find_user(self._ports, upload.user_id)
+        current = self._find(upload.user_id, upload.id)  # its options may have changed until now
+        options = read_options(current.options, self._machine_options)
+        self._ports.files.finish_upload(_key(upload))
+        video, job = self._ports.database.videos.create_with_job(
+            current,
+            title=make_title(current.name),
+            facts=facts,
+            options=current.options,
+            charge=make_charge(
+                facts.sha256, facts.duration_ms, options, limit_ms=limit_ms_of(user, self._limits)
+            ),
+            limit_bytes=limit_bytes_of(user, self._limits),
+        )  # fmt: skip
+        with about(video_id=video.id, job_id=job.id):
+            logger.info("a video of %d s is here", facts.duration_ms // 1000)
+            try:
+                self._ports.queue.enqueue(job.id, job.attempt, timeout_s=timeout_s_of(facts.duration_ms))
+            except DomainError as error:
+                logger.warning("the queue does not answer; recovery hands the job over: %s", error.detail)
+        return self._find(upload.user_id, upload.id)
+
+    def _set_state(self, upload: Upload, state: UploadState, error: JobError | None = None) -> bool:
+        code, message = (error.code, error.message) if error else ("", "")
+        return self._ports.database.uploads.set_state(
+            upload.user_id, upload.id, state, error_code=code, error_message=message
+        )
+
+    def _step_back(self, upload: Upload) -> None:
+        """Say that the file waits to be checked again, unless its row has come to an end."""
+        try:
+            self._set_state(upload, UploadState.RECEIVING)
+        except DomainError:  # the first failure is what is told; a check that died can be done again
+            logger.warning("the row still says that the file is checked", exc_info=True)
+
+    @contextmanager
+    def _beating(self, upload: Upload) -> Iterator[None]:
+        """Touch the row now and then while the file is checked."""
+        stopped = threading.Event()
+
+        def beat() -> None:
+            while not stopped.wait(BEAT_S):
+                try:
+                    self._ports.database.uploads.touch(upload.user_id, upload.id)
+                except DomainError:
+                    logger.debug("a beat was lost", exc_info=True)
+
+        thread = threading.Thread(target=beat, name="upload-check", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stopped.set()
+            thread.join()
+
+
+class _Locks:
+    """One lock for each name that is in use."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._held: dict[str, tuple[threading.Lock, int]] = {}
+
+    @contextmanager
+    def hold(self, name: str) -> Iterator[None]:
+        """Wait until nobody in this process holds ``name``, and hold it."""
+        with self._guard:
+            lock, users = self._held.get(name, (threading.Lock(), 0))
+            self._held[name] = (lock, users + 1)
+        try:
+            with lock:
+                yield
+        finally:
+            with self._guard:
+                lock, users = self._held.pop(name)
+                if users > 1:
+                    self._held[name] = (lock, users - 1)
+
+
+def _key(upload: Upload) -> str:
+    return original_key(upload.user_id, upload.video_id)
+
+
+def _require_receiving(upload: Upload) -> None:
+    if upload.state is UploadState.REFUSED:
+        raise Refused(upload.error_code, upload.error_message)
+    if upload.state is not UploadState.RECEIVING:
+        raise Conflict("This upload has all it needs.", code="not_receiving")
+
+
+def clean_name(name: str) -> str:
+    """Return a file's name without folders and control characters. Raises `Refused` when it names no video."""
+    last = name.replace("\\", "/").rpartition("/")[2]
+    shown = "".join(char for char in unicodedata.normalize("NFC", last) if char.isprintable()).strip()
+    stem, dot, extension = shown.rpartition(".")
+    if dot and extension.lower() in _NO_VIDEO:
+        raise Refused("not_media", "This is not a video. Choose an MP4, MOV, AVI, MKV or WebM file.")
+    if len(shown) > MAX_NAME_CHARS:
+        shown = f"{stem[: MAX_NAME_CHARS - len(extension) - 1]}.{extension}"[:MAX_NAME_CHARS]
+    return shown or "Video"
+
+
+def make_title(name: str) -> str:
+    """Return a title for a file: its name without extension, words apart."""
+    stem, dot, extension = name.rpartition(".")
+    if not (dot and stem.strip(" .") and len(extension) <= 5 and extension.isalnum()):
+        stem = name
+    words = stem.replace("_", " ").split()
+    title = " ".join(words)
+    if len(words) == 1 and title.count("-") > 1 and not any(char.isdigit() for char in title):
+        title = title.replace("-", " ")
+    return title.strip(" .")[:MAX_TITLE_CHARS].strip() or "Video"
+
+
+def in_gigabytes(size_bytes: int) -> str:
+    """Return a size as a person reads it: ``840 MB``, ``1.2 GB``, ``10 GB``."""
+    if size_bytes < 1_000_000_000:
+        return f"{max(1, round(size_bytes / 1_000_000))} MB"
+    text = f"{size_bytes / 1_000_000_000:.1f}"
+    return f"{text.removesuffix('.0')} GB"

@@ -1,0 +1,73 @@
+"""Work folders: one for each job on this machine, kept until the job is over, locked while a process has the job."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from jobs.models import JobStatus, ProcessingJob
+from jobs.ports import Jobs
+
+SIGNATURE_FILE = "worker"
+"""In a work folder: the id of the worker whose process has the job."""
+
+
+@contextmanager
+def hold_folder(root: Path, job_id: str) -> Iterator[Path]:
+    """Yield the work folder of a job, made when missing, once no other process has it."""
+    folder = root / job_id
+    descriptor = -1
+    while descriptor < 0:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = _lock(folder, fcntl.LOCK_EX)
+    try:
+        yield folder
+    finally:
+        os.close(descriptor)
+
+
+def _lock(folder: Path, how: int) -> int:
+    """Return a descriptor that holds the folder's lock; -1 when it was not to be had or the folder went meanwhile."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return -1
+    try:
+        fcntl.flock(descriptor, how)
+        held, there = os.fstat(descriptor), os.stat(folder)
+        if (held.st_dev, held.st_ino) == (there.st_dev, there.st_ino):
+            return descriptor
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    os.close(descriptor)
+    return -1
+
+
+def tidy_folders(root: Path, jobs: Jobs) -> list[ProcessingJob]:
+    """Give back the jobs whose process died here, and remove the work folders of jobs that are over.
+
+    Nobody holds the lock of a dead process's folder, so it is known at once, before any lease runs out. Returns the
+    jobs that wait again.
+    """
+    waiting: list[ProcessingJob] = []
+    for folder in list(root.iterdir()) if root.is_dir() else []:
+        descriptor = _lock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if descriptor < 0:
+            continue
+        try:
+            signature = folder / SIGNATURE_FILE
+            if signature.is_file():
+                job = jobs.release(folder.name, signature.read_text(encoding="utf-8"), reason="worker_lost")
+                signature.unlink()
+                if job is not None and job.status is JobStatus.QUEUED:
+                    waiting.append(job)
+            found = jobs.find(folder.name)
+            if found is None or found[0].status.is_final:
+                shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            os.close(descriptor)
+    return waiting

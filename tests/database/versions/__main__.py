@@ -1,0 +1,5 @@
+"""See the package."""
+
+from tests.database.versions import main
+
+main()

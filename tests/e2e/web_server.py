@@ -1,0 +1,55 @@
+"""The web server alone, for tests that need no queue and no worker, and that kill and restart it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+
+from config import PROJECT_ROOT
+from tests.e2e.running import Running, find_free_port, plain_environment, wait_for
+
+
+class WebServer:
+    """On data of its own. What was uploaded waits, for nobody works."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.port = folder, find_free_port()
+        self.start()
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        values = {"DATA_DIR": str(self.folder / "data"), "PORT": str(self.port), "SIGNUP": "open"}
+        with (self.folder / "web.log").open("ab") as log:
+            process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "streamlit", "run", str(PROJECT_ROOT / "app.py")),
+                    *(f"--server.port={self.port}", "--server.address=127.0.0.1", "--server.headless=true"),
+                ],
+                cwd=PROJECT_ROOT,
+                env=plain_environment() | values,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        self.running = Running(
+            process=process,
+            port=self.port,
+            data_dir=self.folder / "data",
+            temporary=self.folder,
+            log=self.folder / "web.log",
+        )
+        assert wait_for(self._answers, 60), self.running.read_log()
+
+    def kill(self) -> None:
+        """End it as a crash does."""
+        self.running.process.send_signal(signal.SIGKILL)
+        self.running.process.wait()
+
+    def _answers(self) -> bool:
+        try:
+            return httpx.get(f"{self.running.url}/api/health", timeout=2, trust_env=False).status_code == 200
+        except httpx.TransportError:
+            return False

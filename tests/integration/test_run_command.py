@@ -1,0 +1,109 @@
+"""`make run` as a whole: it says where it is, keeps its parts and its data, and leaves nothing when it stops."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from functools import partial
+from pathlib import Path
+
+import psutil
+import pytest
+
+from jobs.models import JobStatus
+from jobs.supervisor import find_faults
+from tests.media.talks import short_talk, write_video
+from tests.product.machine import Machine, running_machine, wait_for
+
+PORT = "8634"
+
+
+def stop(machine: Machine, number: signal.Signals = signal.SIGINT) -> None:
+    """Stop the product as Ctrl-C does, and see that nothing of it is left."""
+    process = machine.processes.pop("product")
+    family = psutil.Process(process.pid).children(recursive=True)
+    assert len(family) >= 3
+    process.send_signal(number)
+    process.send_signal(number)
+    assert process.wait(40) == 0, machine.read_log()
+    _, alive = psutil.wait_procs(family, timeout=5)
+    assert not alive
+
+
+def is_logged(machine: Machine, sentence: str) -> bool:
+    return sentence in machine.read_log()
+
+
+def test_it_runs_a_job_and_starts_again_on_its_data(tmp_path: Path, weights: Path) -> None:
+    assert weights.is_dir()
+    talk = write_video(tmp_path / "talk.mp4", short_talk().samples)
+    secret = "a secret for this test, which no log may show"
+    with running_machine(tmp_path / "data", PORT=PORT, LOG_FORMAT="json", COOKIE_KEY=secret) as machine:
+        machine.start_product()
+        assert f"Open http://localhost:{PORT}\n" in machine.read_log()
+        assert find_faults(machine.settings) == {}
+        user = machine.make_user()
+        _, job = machine.make_video(user, talk, {"captions": "none"})
+        machine.enqueue(job)
+        assert machine.wait_final(job).status is JobStatus.SUCCEEDED
+        stop(machine)
+        machine.start_product()
+        assert machine.look(job).status is JobStatus.SUCCEEDED
+        stop(machine, signal.SIGTERM)
+        log = machine.read_log()
+    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    (begun,) = [line for line in lines if line["message"] == "attempt 1 begins"]
+    assert (begun["job_id"], begun["user_id"], begun["logger"]) == (job.id, user.id, "jobs.tasks")
+    assert secret not in log
+    assert "Traceback" not in log
+    assert [line for line in log.splitlines() if not line.startswith(("{", "Open "))] == []
+
+
+def test_parts_that_crash_come_back(tmp_path: Path) -> None:
+    with running_machine(tmp_path / "data", PORT=PORT) as machine:
+        machine.start_product()
+        for word, name in (("valkey-server", "the queue"), ("streamlit", "the web server"), ("jobs.worker", "worker")):
+            old = machine.part(word)
+            old.kill()
+            told = f"{name} ended with status -9; it is started again"
+            wait_for(partial(is_logged, machine, told), within_s=10, label=told)
+            assert machine.part(word).pid != old.pid
+            wait_for(lambda: not find_faults(machine.settings), within_s=60, label=f"{name} to work again")
+        assert machine.read_log().count("Open http") == 1
+        stop(machine)
+
+
+def test_a_second_one_on_the_same_data_is_refused(tmp_path: Path) -> None:
+    with running_machine(tmp_path / "data", PORT=PORT) as machine:
+        machine.start_product()
+        second = subprocess.run(
+            machine.processes["product"].args,
+            env=machine.environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert second.returncode == 2
+        assert second.stderr.startswith("Mini Video Factory runs already on the data folder")
+        assert f"open http://localhost:{PORT}" in second.stderr
+        assert second.stderr.count("\n") == 1
+        assert find_faults(machine.settings) == {}, "the first one goes on"
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "sentence", "status"),
+    [
+        ("PORT", "http", "PORT is 'http'", 2),
+        ("WHISPER_MODEL_DIR", "/no/such/place", "Run `make weights` once", 1),
+    ],
+)
+def test_what_has_to_be_mended_first_is_told(
+    tmp_path: Path, setting: str, value: str, sentence: str, status: int
+) -> None:
+    with running_machine(tmp_path / "data", PORT=PORT) as machine:
+        process = machine.start_supervisor(**{setting: value})
+        assert process.wait(60) == status
+        assert sentence in machine.read_log()
+        assert "Traceback" not in machine.read_log()

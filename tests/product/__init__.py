@@ -1,0 +1,87 @@
+"""The product over its embedded defaults, for tests: a real database and real files, a queue that only remembers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from adapters.local_files import LocalFiles
+from adapters.prober import PipelineProber
+from adapters.sqlite import SqliteDatabase
+from jobs.models import Limits
+from jobs.ports import Ports, Prober
+from jobs.service import Services, SignUp, build_services
+from pipeline.options import PipelineOptions
+
+COOKIE_KEY = "a key for tests only, long enough to sign with"
+LIMITS = Limits(
+    max_upload_bytes=10_000_000_000, max_duration_ms=3 * 3600_000, quota_minutes=0, quota_bytes=0, retention_days=0
+)
+
+
+@dataclass
+class Clock:
+    """A clock that is set by hand; real time unless moved."""
+
+    ahead: timedelta = timedelta()
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+    def advance(self, **length: float) -> None:
+        self.ahead += timedelta(**length)
+
+
+@dataclass
+class RememberingQueue:
+    """Stands in for RQ where a test wants to see what is handed to the workers; the real one is tested for itself."""
+
+    waiting: list[tuple[str, int]] = field(default_factory=list)
+
+    def enqueue(self, job_id: str, attempt: int, *, timeout_s: int) -> None:  # noqa: ARG002
+        if (job_id, attempt) not in self.waiting:
+            self.waiting.append((job_id, attempt))
+
+    def forget(self, job_id: str, attempt: int) -> None:
+        if (job_id, attempt) in self.waiting:
+            self.waiting.remove((job_id, attempt))
+
+    def check(self) -> str:
+        return "A list in memory."
+
+
+@dataclass(frozen=True)
+class Product:
+    """Everything a test may look into."""
+
+    services: Services
+    ports: Ports
+    queue: RememberingQueue
+    clock: Clock
+    root: Path
+
+
+def make_product(
+    root: Path,
+    *,
+    limits: Limits = LIMITS,
+    sign_up: SignUp = SignUp.OPEN,
+    prober: Prober | None = None,
+    now: Callable[[], datetime] | None = None,
+) -> Product:
+    """Return the product with its data under ``root``."""
+    clock, queue = Clock(), RememberingQueue()
+    machine = PipelineOptions(max_duration_ms=limits.max_duration_ms)
+    ports = Ports(
+        database=SqliteDatabase(root / "factory.sqlite3", now=now or clock),
+        files=LocalFiles(root / "files"),
+        queue=queue,
+        prober=prober or PipelineProber(machine),
+        now=now or clock,
+    )
+    services = build_services(
+        ports, limits=limits, machine_options=machine, cookie_key=COOKIE_KEY, sign_up=sign_up
+    )
+    return Product(services=services, ports=ports, queue=queue, clock=clock, root=root)

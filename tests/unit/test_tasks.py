@@ -1,0 +1,382 @@
+"""One attempt at a job, in this process: how it ends in the table, in the store and in its work folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from adapters.local_files import LocalFiles
+from jobs import tasks
+from jobs.errors import StorageError
+from jobs.models import JobStatus, Json, ProcessingJob, Role, User, Video, VideoFacts
+from jobs.ports import Charge, Ports
+from jobs.storage import original_key
+from jobs.tasks import Machine, clean_name, process_job
+from jobs.workspace import SIGNATURE_FILE, hold_folder, tidy_folders
+from pipeline.models import RESULT_FILES
+from pipeline.options import PipelineOptions
+from pipeline.transcribe import CHECKPOINT_FILE
+from tests.media.talks import short_talk, write_video
+from tests.product import Product, make_product
+
+ME = "this-worker"
+NO_CAPTIONS: Json = {"captions": "none"}
+
+
+class WatchedFiles(LocalFiles):
+    """The real store, with something happening at the moment a file is asked for or put."""
+
+    on_fetch: Callable[[], None] = staticmethod(lambda: None)
+    on_put: Callable[[str], None] = staticmethod(lambda _: None)
+
+    def fetch(self, key: str, path: Path, *, should_cancel: Callable[[], bool] = lambda: False) -> Path:
+        self.on_fetch()
+        return super().fetch(key, path, should_cancel=should_cancel)
+
+    def put(self, key: str, path: Path) -> None:
+        self.on_put(key)
+        super().put(key, path)
+
+
+@pytest.fixture(scope="module")
+def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_video(tmp_path_factory.mktemp("talk") / "Lesson 4 (final).mp4", short_talk().samples)
+
+
+@pytest.fixture
+def product(tmp_path: Path) -> Product:
+    made = make_product(tmp_path)
+    return replace(made, ports=replace(made.ports, files=WatchedFiles(tmp_path / "files")))
+
+
+@pytest.fixture
+def user(product: Product) -> User:
+    made = product.ports.database.users.create(username="ann", full_name="", role=Role.USER, password_hash="none")
+    assert made is not None
+    return made
+
+
+def files_of(product: Product) -> WatchedFiles:
+    assert isinstance(product.ports.files, WatchedFiles)
+    return product.ports.files
+
+
+def make_job(product: Product, user: User, source: Path, options: Json = NO_CAPTIONS) -> tuple[Video, ProcessingJob]:
+    """Return a video with its first job, queued."""
+    size = source.stat().st_size
+    upload = product.ports.database.uploads.create(
+        user.id, name=source.name, size_bytes=size, fingerprint="", options=options
+    )
+    key = original_key(user.id, upload.video_id)
+    product.ports.files.append(key, 0, source.read_bytes())
+    product.ports.files.finish_upload(key)
+    facts = VideoFacts(
+        duration_ms=12_000, width=320, height=180, fps="30", video_codec="h264", audio_tracks=1, size_bytes=size,
+        sha256="a" * 64,
+    )  # fmt: skip
+    return product.ports.database.videos.create_with_job(
+        upload,
+        title="Lesson",
+        facts=facts,
+        options=options,
+        charge=Charge(key="k", cost_ms=12_000, limit_ms=0),
+        limit_bytes=0,
+    )
+
+
+def work_on(product: Product, job: ProcessingJob) -> ProcessingJob:
+    """Do what a worker's forked process does, and return the job as it then is."""
+    tasks.install(machine_of(product))
+    process_job(job.id)
+    return look(product, job)
+
+
+def machine_of(product: Product) -> Machine:
+    def make_ports() -> Ports:
+        return product.ports
+
+    return Machine(
+        worker_id=ME,
+        make_ports=make_ports,
+        options=PipelineOptions(),
+        work_root=product.root / "work",
+        parent_pid=None,
+    )
+
+
+def look(product: Product, job: ProcessingJob) -> ProcessingJob:
+    found = product.ports.database.jobs.find(job.id)
+    assert found is not None
+    return found[0]
+
+
+def results(product: Product, job: ProcessingJob) -> list[str]:
+    prefix = f"user/{job.user_id}/video/{job.video_id}/job/{job.id}/"
+    return sorted(file.key.removeprefix(prefix) for file in product.ports.files.list_files(prefix))
+
+
+def folders(product: Product) -> list[str]:
+    root = product.root / "work"
+    return sorted(path.name for path in root.iterdir()) if root.is_dir() else []
+
+
+def test_a_job_is_made(product: Product, user: User, talk: Path) -> None:
+    video, job = make_job(product, user, talk)
+    done = work_on(product, job)
+    assert (done.status, done.attempt, done.stored_attempt) == (JobStatus.SUCCEEDED, 1, 1)
+    assert results(product, job) == sorted(f"1/{name}" for name in RESULT_FILES)
+    assert set(done.result) == {
+        "duration_ms", "source_ms", "size_bytes", "width", "height", "fps", "cuts", "removed_ms", "words", "cues",
+        "language", "captions", "checks", "notes", "files", "timings",
+    }  # fmt: skip
+    sizes = {name: product.ports.files.stat(tasks_key(video, job, name)) for name in RESULT_FILES}
+    assert done.result["files"] == {name: stored.size_bytes for name, stored in sizes.items() if stored}
+    assert done.result["cuts"], "a talk with long pauses is cut"
+    found = product.ports.database.jobs.find(job.id)
+    assert found is not None and found[1].current_job_id == job.id
+    assert folders(product) == []
+    assert product.ports.database.jobs.used_ms(user.id) == 12_000
+
+
+def tasks_key(video: Video, job: ProcessingJob, name: str) -> str:
+    return f"user/{video.user_id}/video/{video.id}/job/{job.id}/1/{name}"
+
+
+def test_the_result_carries_the_name_its_owner_gave(product: Product, user: User, talk: Path) -> None:
+    video, job = make_job(product, user, talk)
+    work_on(product, job)
+    for name, part in (("report.json", "source"), ("timeline.json", None)):
+        document = json.loads(b"".join(product.ports.files.read(tasks_key(video, job, name))))
+        shown = document[part]["name"] if part else document["source"]
+        assert shown == "Lesson 4 (final).mp4"
+
+
+def test_a_job_of_somebody_else_is_left_alone(product: Product, user: User, talk: Path) -> None:
+    _, job = make_job(product, user, talk)
+    assert product.ports.database.jobs.claim(job.id, "another-worker", lease_s=60)
+    assert work_on(product, job).worker_id == "another-worker"
+    assert folders(product) == []
+
+
+def test_a_broken_file_fails_with_the_sentence_of_the_pipeline(product: Product, user: User, tmp_path: Path) -> None:
+    text = tmp_path / "talk.mp4"
+    text.write_text("no video at all")
+    _, job = make_job(product, user, text)
+    done = work_on(product, job)
+    assert (done.status, done.error_code) == (JobStatus.FAILED, "not_media")
+    assert "talk.mp4" in done.error_message or "video" in done.error_message
+    assert str(tmp_path) not in done.error_message
+    assert results(product, job) == folders(product) == []
+    assert product.ports.database.jobs.used_ms(user.id) == 0
+
+
+def test_a_missing_original_is_told(product: Product, user: User, talk: Path) -> None:
+    _, job = make_job(product, user, talk)
+    product.ports.files.delete([original_key(user.id, job.video_id)])
+    done = work_on(product, job)
+    assert (done.status, done.error_code) == (JobStatus.FAILED, "source_gone")
+
+
+def test_whatever_else_breaks_has_a_sentence_and_a_number(
+    product: Product, user: User, talk: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, job = make_job(product, user, talk)
+    files_of(product).on_fetch = lambda: 1 // 0  # type: ignore[assignment]
+    done = work_on(product, job)
+    assert (done.status, done.error_code) == (JobStatus.FAILED, "internal")
+    assert done.error_message.endswith(f"tell the administrator: job {job.id[:4].upper()}.")
+    assert "ZeroDivisionError" in caplog.text
+    assert "ZeroDivisionError" not in done.error_message
+    assert folders(product) == []
+
+
+def test_a_store_that_is_away_costs_an_attempt_and_not_the_job(product: Product, user: User, talk: Path) -> None:
+    def refuse() -> None:
+        raise StorageError("files", "Not now.")
+
+    _, job = make_job(product, user, talk)
+    files_of(product).on_fetch = refuse
+    waiting = work_on(product, job)
+    assert (waiting.status, waiting.attempt) == (JobStatus.QUEUED, 1)
+    files_of(product).on_fetch = lambda: None
+    done = work_on(product, job)
+    assert (done.status, done.stored_attempt) == (JobStatus.SUCCEEDED, 2)
+
+
+def test_a_cancelled_job_stores_nothing(product: Product, user: User, talk: Path) -> None:
+    _, job = make_job(product, user, talk)
+    waited = threading.Event()
+
+    def cancel() -> None:
+        product.ports.database.jobs.request_cancel(user.id, job.id)
+        waited.wait(tasks.BEAT_S + 1)  # until the beat has heard of it
+
+    files_of(product).on_fetch = cancel
+    done = work_on(product, job)
+    assert done.status is JobStatus.CANCELLED
+    assert results(product, job) == folders(product) == []
+    assert product.ports.database.jobs.used_ms(user.id) == 0
+
+
+def test_who_lost_the_lease_stops_and_leaves_the_job_alone(product: Product, user: User, talk: Path) -> None:
+    _, job = make_job(product, user, talk)
+    waited = threading.Event()
+
+    def lose() -> None:
+        product.ports.database.jobs.release(job.id, ME, reason="test")
+        assert product.ports.database.jobs.claim(job.id, "another-worker", lease_s=60)
+        waited.wait(tasks.BEAT_S + 1)
+
+    files_of(product).on_fetch = lose
+    after = work_on(product, job)
+    assert (after.status, after.worker_id, after.attempt) == (JobStatus.RUNNING, "another-worker", 2)
+    assert results(product, job) == []
+
+
+def test_who_comes_too_late_takes_its_files_back(product: Product, user: User, talk: Path) -> None:
+    _, job = make_job(product, user, talk)
+
+    def lose(key: str) -> None:
+        if key.endswith("report.json"):
+            product.ports.database.jobs.release(job.id, ME, reason="test")
+
+    files_of(product).on_put = lose
+    after = work_on(product, job)
+    assert (after.status, after.stored_attempt) == (JobStatus.QUEUED, 0)
+    assert results(product, job) == []
+
+
+def test_a_deleted_video_leaves_nothing(product: Product, user: User, talk: Path) -> None:
+    video, job = make_job(product, user, talk)
+
+    def delete(key: str) -> None:
+        if key.endswith("video.mp4"):
+            product.ports.database.videos.delete(user.id, video.id)
+            product.ports.files.delete_all(f"user/{user.id}/video/{video.id}/")
+
+    files_of(product).on_put = delete
+    tasks.install(machine_of(product))
+    process_job(job.id)
+    assert [file.key for file in product.ports.files.list_files(f"user/{user.id}/")] == []
+    assert folders(product) == []
+
+
+def test_files_of_earlier_attempts_go(product: Product, user: User, talk: Path) -> None:
+    _, job = make_job(product, user, talk)
+    product.ports.database.jobs.claim(job.id, "dead-worker", lease_s=60)
+    product.ports.database.jobs.release(job.id, "dead-worker", reason="test")
+    torn = product.root / "torn"
+    torn.write_bytes(b"half a video")
+    product.ports.files.put(f"user/{user.id}/video/{job.video_id}/job/{job.id}/1/video.mp4", torn)
+    work_on(product, job)
+    assert results(product, job) == sorted(f"2/{name}" for name in RESULT_FILES)
+
+
+# --- work folders ---
+
+
+def test_a_work_folder_has_one_holder(tmp_path: Path) -> None:
+    order: list[str] = []
+    entered = threading.Event()
+
+    def second() -> None:
+        entered.set()
+        with hold_folder(tmp_path, "job"):
+            order.append("second")
+
+    with hold_folder(tmp_path, "job"):
+        thread = threading.Thread(target=second)
+        thread.start()
+        entered.wait()
+        thread.join(0.3)
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]
+
+
+def test_a_removed_folder_is_made_again_for_the_one_who_waited(tmp_path: Path) -> None:
+    with hold_folder(tmp_path, "job") as folder:
+        there: list[bool] = []
+
+        def second() -> None:
+            with hold_folder(tmp_path, "job") as again:
+                there.append(again.is_dir())
+
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join(0.3)
+        folder.rmdir()
+    thread.join()
+    assert there == [True]
+
+
+def leave_behind(product: Product, job: ProcessingJob, worker_id: str) -> Path:
+    """Leave a work folder as a killed process does."""
+    folder = product.root / "work" / job.id
+    folder.mkdir(parents=True)
+    (folder / SIGNATURE_FILE).write_text(worker_id)
+    (folder / CHECKPOINT_FILE).write_text("{}\n")
+    return folder
+
+
+def test_the_job_of_a_dead_process_waits_again_at_once(product: Product, user: User, talk: Path) -> None:
+    _, job = make_job(product, user, talk)
+    product.ports.database.jobs.claim(job.id, "dead-worker", lease_s=60)
+    folder = leave_behind(product, job, "dead-worker")
+    (again,) = tidy_folders(product.root / "work", product.ports.database.jobs)
+    assert (again.id, again.status) == (job.id, JobStatus.QUEUED)
+    assert (folder / CHECKPOINT_FILE).is_file(), "the transcript is needed again"
+    assert tidy_folders(product.root / "work", product.ports.database.jobs) == []
+
+
+def test_a_living_process_keeps_job_and_folder(product: Product, user: User, talk: Path) -> None:
+    _, job = make_job(product, user, talk)
+    product.ports.database.jobs.claim(job.id, "living-worker", lease_s=60)
+    leave_behind(product, job, "living-worker")
+    with hold_folder(product.root / "work", job.id):
+        assert tidy_folders(product.root / "work", product.ports.database.jobs) == []
+    assert look(product, job).status is JobStatus.RUNNING
+    assert folders(product) == [job.id]
+
+
+def test_who_has_the_job_now_is_not_mistaken_for_the_dead_one(product: Product, user: User, talk: Path) -> None:
+    _, job = make_job(product, user, talk)
+    product.ports.database.jobs.claim(job.id, "worker-elsewhere", lease_s=60)
+    leave_behind(product, job, "dead-worker")
+    assert tidy_folders(product.root / "work", product.ports.database.jobs) == []
+    assert look(product, job).worker_id == "worker-elsewhere"
+
+
+def test_folders_of_jobs_that_are_over_go(product: Product, user: User, talk: Path) -> None:
+    _, job = make_job(product, user, talk)
+    product.ports.database.jobs.request_cancel(user.id, job.id)
+    leave_behind(product, job, "dead-worker")
+    (product.root / "work" / "00000000-0000-4000-8000-000000000000").mkdir()
+    tidy_folders(product.root / "work", product.ports.database.jobs)
+    assert folders(product) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("talk.mp4", "talk.mp4"),
+        ("Größe & Maß.MOV", "Größe & Maß.MOV"),
+        ("../../etc/passwd", "passwd"),
+        ("C:\\videos\\talk.avi", "talk.avi"),
+        ("two\nlines\x00.mp4", "twolines.mp4"),
+        ("..", "video"),
+        ("", "video"),
+        (".hidden", "hidden"),
+        ("é" * 300 + ".mp4", "é" * 98 + ".mp4"),
+        ("x" * 300, "x" * 200),
+    ],
+)
+def test_names_of_people_become_names_of_files(name: str, expected: str) -> None:
+    assert clean_name(name) == expected
+    assert len(os.fsencode(clean_name(name))) <= 200

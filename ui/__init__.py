@@ -1,0 +1,1 @@
+"""What the pages are made of: session, head, router, components. The only Streamlit code beside `pages`."""
