@@ -10,26 +10,18 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import streamlit as st
 from starlette.middleware import Middleware
 
 import api
-from adapters.local_files import LocalFiles
-from adapters.prober import PipelineProber
-from adapters.rq_queue import RqQueue
-from adapters.sqlite import SqliteDatabase
 from api.headers import SecurityHeaders
 from config import Settings, load_settings
 from jobs.errors import DomainError
 from jobs.log import configure_logging
-from jobs.models import Limits
-from jobs.ports import Ports
+from jobs.outside import make_ports, read_limits, read_machine_options
 from jobs.service import Services, SignUp, build_services
-from pipeline.options import PipelineOptions
 from ui import session
 from ui.head import DocumentHead
 
@@ -42,32 +34,11 @@ SWEEP_EVERY = 40
 
 def compose(settings: Settings) -> Services:
     """Return the product over the outside that the settings name. Opens the database; makes the data folder."""
-    limits = Limits(
-        max_upload_bytes=settings.max_upload_bytes,
-        max_duration_ms=settings.max_duration_s * 1000,
-        quota_minutes=settings.quota_minutes,
-        quota_bytes=settings.quota_bytes,
-        retention_days=settings.retention_days,
-    )
-    machine = PipelineOptions(
-        speech_engine=settings.whisper_engine,
-        model=settings.whisper_model,
-        model_dir=settings.whisper_model_dir,
-        ffmpeg=settings.ffmpeg_binary,
-        auto_editor=settings.auto_editor_binary,
-        max_duration_ms=limits.max_duration_ms,
-    )
-    ports = Ports(
-        database=SqliteDatabase(settings.data_dir / "factory.sqlite3"),
-        files=LocalFiles(settings.data_dir / "files"),
-        queue=RqQueue(settings.redis_url),
-        prober=PipelineProber(machine),
-        now=lambda: datetime.now(UTC),
-    )
+    options = read_machine_options(settings)
     return build_services(
-        ports,
-        limits=limits,
-        machine_options=replace(machine),
+        make_ports(settings, options),
+        limits=read_limits(settings),
+        machine_options=options,
         cookie_key=settings.cookie_key,
         sign_up=SignUp(settings.sign_up),
     )

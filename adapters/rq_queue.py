@@ -120,12 +120,12 @@ def run_worker(
     *,
     on_tick: Callable[[], None],
     on_begin: Callable[[str], None],
-    on_end: Callable[[str], None],
+    on_end: Callable[[str, bool], None],
 ) -> None:
     """Work until SIGTERM or SIGINT, one job at a time, each in a process forked off this one.
 
     ``on_tick`` is called every few seconds, whether a job runs or not; ``on_begin`` with a job's id when a process
-    for it was forked, ``on_end`` as soon as that is dead, whatever became of the job, and its children killed. All run
+    for it was forked, ``on_end`` as soon as that is dead and its children killed, with whether a stop was why. All run
     in the one thread there is: a fork must find no lock held by another. A stop kills the job's process at once; a
     queue that is away is waited for.
     """
@@ -180,7 +180,7 @@ class _Worker(Worker):
     stop: _Stop
     on_tick: Callable[[], None]
     on_begin: Callable[[str], None]
-    on_end: Callable[[str], None]
+    on_end: Callable[[str, bool], None]
 
     @property
     def dequeue_timeout(self) -> int:
@@ -188,6 +188,15 @@ class _Worker(Worker):
 
     def subscribe(self) -> None:
         """Take no commands from the queue: it would be a thread beside every fork."""
+
+    def check_for_suspension(self, burst: bool) -> None:
+        """Know of no suspension: it would be one more question to a queue that may be away."""
+
+    def run_maintenance_tasks(self) -> None:
+        try:
+            super().run_maintenance_tasks()  # type: ignore[no-untyped-call]
+        except RedisError as error:
+            logger.debug("no maintenance: %s", error)
 
     def _install_signal_handlers(self) -> None:
         self.stop.then = self.kill_horse
@@ -238,7 +247,7 @@ class _Worker(Worker):
         try:
             super().monitor_work_horse(job, queue, execution)
         finally:
-            self.on_end(job_id)
+            self.on_end(job_id, self.stop.requested)
 
     def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
         try:

@@ -244,10 +244,11 @@ class Jobs(Protocol):
     def finish(self, job_id: str, worker_id: str, finish: JobFinish) -> bool:
         """End a running job; False when the lease was lost (the caller then removes what it stored)."""
 
-    def release(self, job_id: str, worker_id: str, *, reason: str) -> ProcessingJob | None:
+    def release(self, job_id: str, worker_id: str, *, reason: str, counts: bool = True) -> ProcessingJob | None:
         """Give a running job back, because its process is known to be dead: to queued, or to its end.
 
-        Cancelled when that was requested, failed (``worker_lost``) when its attempts are used up.
+        Cancelled when that was requested, failed (``worker_lost``) when its attempts are used up. An attempt that was
+        stopped on purpose does not count: the job then has one more.
         """
 
     def requeue_expired(self) -> Sequence[ProcessingJob]:

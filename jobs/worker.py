@@ -21,15 +21,13 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from adapters.local_files import LocalFiles
-from adapters.prober import PipelineProber
-from adapters.rq_queue import RqQueue, run_worker
-from adapters.sqlite import SqliteDatabase
+from adapters.rq_queue import run_worker
 from config import Settings, SettingsError, load_settings
 from jobs import tasks
 from jobs.errors import DomainError
 from jobs.log import about, configure_logging
-from jobs.models import JobStatus, Json, Limits, ProcessingJob, WorkerInfo
+from jobs.models import JobStatus, Json, ProcessingJob, WorkerInfo
+from jobs.outside import make_ports, read_limits, read_machine_options
 from jobs.ports import Ports
 from jobs.recovery import Recovery
 from jobs.storage import StorageManager
@@ -132,13 +130,20 @@ class JobWorker:
     def _begin(self, job_id: str) -> None:
         self._job_id, self._beat_due = job_id, 0.0
 
-    def _end(self, job_id: str) -> None:
+    def _end(self, job_id: str, was_stopped: bool) -> None:
         """The process that had a job is dead: unless it said how the job ended, give it back and on, now."""
         self._job_id, self._beat_due = "", 0.0
         with about(job_id=job_id), self._opened("giving a job back") as ports:
-            job = ports.database.jobs.release(job_id, self.id, reason="process_died")
+            reason = "worker_stopped" if was_stopped else "process_died"
+            job = ports.database.jobs.release(job_id, self.id, reason=reason, counts=not was_stopped)
             if job is not None:
-                logger.warning("the process of the job died; the job is %s", job.status.value)
+                ended = "was stopped" if was_stopped else "died"
+                logger.log(
+                    logging.INFO if was_stopped else logging.WARNING,
+                    "the process of the job %s; the job is %s",
+                    ended,
+                    job.status.value,
+                )
             self._hand_over(ports, [] if job is None else [job])
             tidy_folders(self._work_root, ports.database.jobs)
 
@@ -166,40 +171,6 @@ class JobWorker:
     def _leave(self) -> None:
         with self._opened("signing off") as ports:
             ports.database.workers.remove(self.id)
-
-
-def read_limits(settings: Settings) -> Limits:
-    """Return what the operator allows."""
-    return Limits(
-        max_upload_bytes=settings.max_upload_bytes,
-        max_duration_ms=settings.max_duration_s * 1000,
-        quota_minutes=settings.quota_minutes,
-        quota_bytes=settings.quota_bytes,
-        retention_days=settings.retention_days,
-    )
-
-
-def read_machine_options(settings: Settings) -> PipelineOptions:
-    """Return the part of the options that this machine decides."""
-    return PipelineOptions(
-        speech_engine=settings.whisper_engine,
-        model=settings.whisper_model,
-        model_dir=settings.whisper_model_dir,
-        ffmpeg=settings.ffmpeg_binary,
-        auto_editor=settings.auto_editor_binary,
-        max_duration_ms=settings.max_duration_s * 1000,
-    )
-
-
-def make_ports(settings: Settings, options: PipelineOptions) -> Ports:
-    """Return the outside that the settings name. Opens the database; makes the data folder."""
-    return Ports(
-        database=SqliteDatabase(settings.data_dir / "factory.sqlite3"),
-        files=LocalFiles(settings.data_dir / "files"),
-        queue=RqQueue(settings.redis_url),
-        prober=PipelineProber(options),
-        now=lambda: datetime.now(UTC),
-    )
 
 
 def describe_machine(options: PipelineOptions) -> Json:

@@ -40,6 +40,8 @@ with contained():
     )
     st.set_page_config(page_title=f"{page.title} · {places.PRODUCT}" if identity else places.PRODUCT)
     session.render_cookie_sync()
+    if session.waits_for_cookie():
+        st.stop()  # the browser's answer runs this again; pictures and videos would be refused until then
     if identity:
         render_topbar(identity.user)
     with contained(identity.user.id if identity else ""):

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 COOKIE = "mvf_session"
 FOR_ADMINS = "Only an administrator may see this page."
 
-_TOKEN, _ERRAND = "session_token", "session_errand"
+_TOKEN, _ERRAND, _ANSWERED = "session_token", "session_errand", "session_errand_answered"
 _MAX_ERRANDS = 3
 
 _send = st.components.v2.component(
@@ -146,6 +146,14 @@ def render_cookie_sync() -> None:
             height=1,
             on_answer_change=_finish_errand,
         )
+    elif st.session_state.pop(_ANSWERED, False):
+        st.rerun()
+
+
+def waits_for_cookie() -> bool:
+    """Tell whether the browser still fetches the cookie of a login, without which a page's own requests are refused."""
+    errand: _Errand | None = st.session_state.get(_ERRAND)
+    return errand is not None and errand.sign_in is not None
 
 
 def client_address() -> str:
@@ -186,6 +194,7 @@ def _finish_errand() -> None:
     if errand is None or answer.get("n") != errand.n:
         return
     del st.session_state[_ERRAND]
+    st.session_state[_ANSWERED] = errand.sign_in is not None
     if answer.get("status") == 200:
         return
     if errand.sign_in is None or errand.tries >= _MAX_ERRANDS:

@@ -75,8 +75,14 @@ class SqliteLeases:
                 )
         return True
 
-    def release(self, job_id: str, worker_id: str, *, reason: str) -> ProcessingJob | None:
+    def release(self, job_id: str, worker_id: str, *, reason: str, counts: bool = True) -> ProcessingJob | None:
         with self._store.write() as connection:
+            if not counts:
+                connection.execute(
+                    "UPDATE jobs SET max_attempts = max_attempts + 1 "
+                    "WHERE id = ? AND worker_id = ? AND status = 'running'",
+                    (job_id, worker_id),
+                )
             job = _find_held(connection, job_id, worker_id)
             return _take_back(connection, job, self._store.now_ms(), reason) if job else None
 

@@ -105,6 +105,8 @@ def test_the_whole_way(page: Page, product_server: Running, lesson: Path, tmp_pa
 
     ada.log_in(page_of(links))
     expect(page.get_by_role("heading", name=RENAMED, exact=True)).to_be_visible(timeout=SOON_MS)
+    expect(page.locator(".transcript .lines button")).to_have_count(len(cues), timeout=SOON_MS)
+    wait_until(page, "video.readyState >= 1")
     delete(page)
     assert {status(page, link) for link in links} == {404}
     assert list_stored(product_server) == []

@@ -195,7 +195,6 @@ class Disk:
         return total
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(2400)
 def test_a_stranger_gets_the_product(stranger: Stranger, capsys: pytest.CaptureFixture[str]) -> None:
     disk = Disk(stranger.base)

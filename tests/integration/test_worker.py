@@ -93,6 +93,7 @@ def test_a_stop_gives_the_job_back_and_the_next_worker_goes_on(
     assert not alive
     waiting = machine.look(job)
     assert (waiting.status, waiting.stage) == (JobStatus.QUEUED, "")
+    assert waiting.max_attempts - waiting.attempt == job.max_attempts, "a stop is nobody's failure"
     (folder,) = machine.scratch()
     assert (folder / CHECKPOINT_FILE).is_file()
     assert machine.ports.database.workers.list_alive(within_s=3600) == (), "it signs off"

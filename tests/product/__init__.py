@@ -81,7 +81,5 @@ def make_product(
         prober=prober or PipelineProber(machine),
         now=now or clock,
     )
-    services = build_services(
-        ports, limits=limits, machine_options=machine, cookie_key=COOKIE_KEY, sign_up=sign_up
-    )
+    services = build_services(ports, limits=limits, machine_options=machine, cookie_key=COOKIE_KEY, sign_up=sign_up)
     return Product(services=services, ports=ports, queue=queue, clock=clock, root=root)

@@ -16,10 +16,10 @@ import psutil
 
 from config import PROJECT_ROOT, Settings, load_settings
 from jobs.models import Json, ProcessingJob, Role, User, Video, VideoFacts
+from jobs.outside import make_ports, read_machine_options
 from jobs.ports import Charge, Ports
 from jobs.quota import timeout_s_of
 from jobs.storage import StorageManager, hash_transcript, original_key
-from jobs.worker import make_ports, read_machine_options
 from pipeline.options import parse_job_options
 from pipeline.probe import probe
 

@@ -281,6 +281,20 @@ def test_released_too_often_is_failed(database: Database, ann: User) -> None:
     assert reload(database, job).error_code == "worker_lost"
 
 
+def test_what_was_stopped_on_purpose_is_not_counted(database: Database, ann: User) -> None:
+    _, job = make_video(database, ann)
+    for _ in range(2 * job.max_attempts):
+        claim(database, job)
+        assert database.jobs.release(job.id, "worker-2", reason="stopped", counts=False) is None
+        back = database.jobs.release(job.id, "worker-1", reason="stopped", counts=False)
+        assert back is not None
+        assert back.status is JobStatus.QUEUED
+    for _ in range(job.max_attempts):
+        claim(database, job)
+        database.jobs.release(job.id, "worker-1", reason="killed")
+    assert reload(database, job).error_code == "worker_lost"
+
+
 def test_the_line_is_in_order_of_creation(database: Database, ann: User, bob: User, clock: Clock) -> None:
     jobs = []
     for user in (ann, bob, ann):
