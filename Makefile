@@ -25,7 +25,7 @@ whisper := $(shell grep -o '^openai-whisper==[^ ]*' requirements.txt)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run worker weights auto-editor video test test-slow test-saboteurs bench lint clean
+.PHONY: help setup run worker weights auto-editor video test test-slow test-saboteurs bench screens lint clean
 
 help: ## List the commands
 	@echo 'Mini Video Factory: raw talking video in, tight captioned video out.'
@@ -70,8 +70,11 @@ test-slow: $(DEV) weights ## Run the tests that take minutes
 test-saboteurs: $(DEV) weights ## Put faults into a copy of the code, one by one: a test must notice each [ARGS="fade"]
 	@$(PY) -m tests.saboteurs $(ARGS)
 
-bench: $(DEV) weights ## Measure the speed beside what people script (40 minutes): ARGS="--minutes 1 --only a,b"
+bench: $(DEV) weights ## Measure the speed (40 minutes): ARGS="--minutes 1 --only a,b", or ARGS=--sessions for the pages
 	@$(PY) -m tests.bench $(ARGS)
+
+screens: $(DEV) weights ## Render every screen into docs/screens (needs Chromium)
+	@$(PY) -m tests.screens $(ARGS)
 
 lint: $(DEV) ## Check style and types
 	@$(PY) -m ruff check

@@ -77,6 +77,7 @@ class Person:
         """Make an account where everybody may; ends on the empty list."""
         self.page.goto("/")
         self.page.get_by_role("button", name="Create one").click(timeout=SOON_MS)
+        expect(self.page.get_by_role("heading", name="Create your account")).to_be_visible(timeout=SOON_MS)
         self._fill("Name", self.name)
         self._fill("Password,", self.password)
         self._fill("Password again", self.password)

@@ -326,6 +326,7 @@ def test_where_sign_up_is_open_anybody_may(browser: Browser, tmp_path: Path) -> 
         tab = context.new_page()
         tab.goto("/account")
         tab.get_by_role("button", name="Create one").click(timeout=SOON_MS)
+        expect(tab.get_by_role("heading", name="Create your account")).to_be_visible(timeout=SOON_MS)
         fill(tab, "Name", "ben")
         fill(tab, "Password", PASSWORD)
         fill(tab, "Password again", PASSWORD)

@@ -148,7 +148,7 @@ def report_worker(product: Product) -> None:
     now = datetime.now(UTC)
     product.ports.database.workers.beat(
         WorkerInfo(id="studio-1", host="studio", pid=4711, started_at=now - timedelta(hours=5), seen_at=now,
-                   info={"cores": 2, "python": "3.11", "model": "base", "version": "0.1.0"})
+                   info={"cores": 2, "python": "3.11", "model": "base", "weights": True, "ffmpeg": "FFmpeg 7.1"})
     )  # fmt: skip
 
 

@@ -337,7 +337,6 @@ def test_the_design_itself_breaks_no_rule() -> None:
             "jobs.tasks": "from jobs.ports import Database\nfrom pipeline.run import run_pipeline",
             "jobs.outside": "import adapters.local\nimport config\nfrom jobs.ports import Database",
             "jobs.worker": "import adapters.local\nimport config\nimport jobs.tasks",
-            "jobs.outside": ("adapters", "config", "jobs.ports", "jobs.models", *VALUES),
             "jobs.supervisor": "import os\nimport subprocess\nos.killpg(1, 15)",
             "adapters.local": "import sqlite3\nfrom jobs.ports import Database",
             "config": "import os\nfrom pipeline.options import SpeechEngine\nos.environ",
