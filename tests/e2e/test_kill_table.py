@@ -17,12 +17,11 @@ from config import PROJECT_ROOT
 from jobs.models import JobStatus
 from jobs.supervisor import find_faults
 from pipeline.models import RESULT_FILES, Stage
+from tests.e2e.running import find_free_port
 from tests.media.talks import short_talk, write_video
 from tests.product.machine import Machine, running_machine, wait_for
 
-pytestmark = pytest.mark.slow
-
-PORT = 8633
+PORT = find_free_port()
 FINAL_S = 90
 VICTIMS = ("job", "worker", "web", "queue", "cancel, then worker")
 _WORDS = {"worker": "jobs.worker", "web": "streamlit", "queue": "valkey-server", "cancel, then worker": "jobs.worker"}

@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, Viewport
 
 from jobs.models import JobStatus, ProcessingJob, User
 from jobs.ports import JobFinish
+from tests.e2e.running import find_free_port
 from tests.product import Product
 from tests.screens import data
 from tests.screens.data import Recording
@@ -21,7 +22,7 @@ from tests.screens.studio import FAILED, LESSON, WAITING, WORKING, Studio, fill,
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--autoplay-policy=no-user-gesture-required"]
-PORT = 8647
+PORT = find_free_port()
 WIDE, PHONE = ViewportSize(width=1280, height=900), ViewportSize(width=390, height=844)
 MANY_LINES = 4000
 SETTLED = '[data-testid="stApp"][data-test-script-state="notRunning"]'

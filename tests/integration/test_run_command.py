@@ -13,10 +13,11 @@ import pytest
 
 from jobs.models import JobStatus
 from jobs.supervisor import find_faults
+from tests.e2e.running import find_free_port
 from tests.media.talks import short_talk, write_video
 from tests.product.machine import Machine, running_machine, wait_for
 
-PORT = "8634"
+PORT = str(find_free_port())
 
 
 def stop(machine: Machine, number: signal.Signals = signal.SIGINT) -> None:

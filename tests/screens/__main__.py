@@ -59,6 +59,23 @@ def _fail_login(page: Page) -> None:
     page.get_by_text("do not match").wait_for()
 
 
+def _send_two_files(page: Page) -> None:
+    """Choose two files on a slow line, and captions that are part of the picture."""
+    page.get_by_test_id("stButtonGroup").get_by_text("Both", exact=True).click()
+    page.wait_for_timeout(1500)
+    line = page.context.new_cdp_session(page)
+    line.send("Network.enable")
+    conditions = {"offline": False, "latency": 20, "downloadThroughput": -1, "uploadThroughput": 6_000_000}
+    line.send("Network.emulateNetworkConditions", conditions)
+    with tempfile.TemporaryDirectory(prefix="screens-") as folder:
+        files = [Path(folder) / "lesson-6.mov", Path(folder) / "team-update-week-48.mp4"]
+        for file, megabytes in zip(files, (48, 130), strict=True):
+            with file.open("wb") as empty:
+                empty.truncate(megabytes * 1_000_000)
+        page.locator(".uploader input[type=file]").set_input_files(files)
+        page.wait_for_timeout(5000)
+
+
 SCREENS: Sequence[Screen] = (
     Screen(name="first-administrator", path="/", height=800, data="nobody", signed_in=False),
     Screen(name="login", path="/", height=800, data="fresh", signed_in=False),
@@ -66,7 +83,7 @@ SCREENS: Sequence[Screen] = (
     Screen(name="videos-empty", path="/", height=800, data="fresh"),
     Screen(name="videos", path="/", height=860),
     Screen(name="videos-menu", path="/", height=860, prepare=_open_menu),
-    Screen(name="upload", path="/upload", height=1000, phone_height=1500),
+    Screen(name="upload", path="/upload", height=1000, phone_height=1500, prepare=_send_two_files),
     Screen(name="video", path="/video", height=1040, phone_height=1280, prepare=_move_into_talk),
     Screen(name="account", path="/account", height=1000, phone_height=1400),
     Screen(name="admin-users", path="/admin?view=Users", height=900),

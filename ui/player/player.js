@@ -83,6 +83,7 @@ class Player {
       this.wave.fill(peaks, this.cuts)
       this.tick()
     })
+    rest.catch(() => {}) // told below, when it is awaited
     const spoken = data.captions ? get(data.captions, "text").then(parseCaptions) : Promise.resolve([])
     try {
       const cues = await spoken
