@@ -10,6 +10,7 @@ from starlette.responses import FileResponse, RedirectResponse, Response, Stream
 from starlette.routing import Route
 
 from api.guard import GetServices, owner_route
+from jobs.errors import NotFound
 from jobs.models import Download, User
 from jobs.service import Services
 
@@ -74,13 +75,17 @@ async def _send(request: Request, services: Services, found: Download) -> Respon
             expires_s=LINK_S,
         )
         return RedirectResponse(link or "", headers={"Cache-Control": "no-store"})
+    try:
+        stat_result = await run_in_threadpool(path.stat)
+    except FileNotFoundError:
+        raise NotFound from None  # deleted between the two looks
     response = _File(
         path,
         media_type=found.media_type,
         filename=found.name,
         content_disposition_type="attachment" if is_download else "inline",
         headers=_HEADERS,
-        stat_result=await run_in_threadpool(path.stat),
+        stat_result=stat_result,
     )
     if request.headers.get("if-none-match") == response.headers["etag"]:
         return Response(status_code=304, headers=_HEADERS | {"ETag": response.headers["etag"]})

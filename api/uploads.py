@@ -21,6 +21,8 @@ CHUNK_BYTES = 8 << 20
 """What a page sends with one PUT; small enough for the limits of usual proxies."""
 BLOCK_BYTES = 1 << 20
 """What is held of it in memory."""
+MAX_SIZE = (1 << 63) - 1
+"""No disk and no database knows larger numbers."""
 MAX_JSON_BYTES = 64 << 10
 MAX_IGNORED_BYTES = 64 << 20
 CHECKS_AT_ONCE = 2
@@ -56,7 +58,7 @@ class _Uploads:
         """Answer where to go on: ``{id, offset, chunk_bytes, mode}``."""
         given = await _read_json(request)
         name, size, fingerprint = given.get("name"), given.get("size"), given.get("fingerprint", "")
-        if not isinstance(name, str) or not isinstance(fingerprint, str) or type(size) is not int:
+        if not isinstance(name, str) or not isinstance(fingerprint, str) or type(size) is not int or size > MAX_SIZE:
             raise Refused("bad_request", "An upload needs a name, a size and a fingerprint.", status=400)
         begun = await run_in_threadpool(
             services.uploads.begin,
@@ -163,6 +165,7 @@ async def _read_json(request: Request) -> Mapping[str, object]:
             raise Refused("bad_request", "This request is too long.", status=413)
     try:
         given = json.loads(body)
+        json.dumps(given, ensure_ascii=False, allow_nan=False).encode()  # halves of characters, and what is no number
     except (ValueError, RecursionError) as error:
         raise Refused("bad_request", "This request can't be read.", status=400) from error
     if not isinstance(given, dict):

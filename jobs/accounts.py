@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -23,6 +23,7 @@ from jobs.errors import AuthError, Conflict, Forbidden, LoginFailed, NotFound, R
 from jobs.lockout import Lockout
 from jobs.models import Json, Link, LinkKind, Page, Role, Session, User
 from jobs.ports import Ports
+from jobs.roles import require_admin
 from pipeline.options import OptionError, parse_job_options
 
 SESSION_S = 30 * 24 * 3600
@@ -188,8 +189,7 @@ class AuthManager:
         """
         checked = fields.check_password(new)
         user = self._confirm(identity.user.id, current, address)
-        password_hash = hash_password(checked)
-        self._set_password(user, password_hash)
+        self._set_password(user, hash_password(checked))
         return self._open_session(self._get(user.id), identity.session.label)
 
     def set_name(self, user_id: str, full_name: str) -> None:
@@ -223,12 +223,12 @@ class AuthManager:
 
     def list_users(self, actor: User, *, search: str = "", offset: int = 0, limit: int = 50) -> Page[User]:
         """Return accounts by name."""
-        _require_admin(actor)
+        require_admin(self._ports, actor)
         return self._ports.database.users.list_all(search=search, offset=offset, limit=limit)
 
     def create_user(self, actor: User, *, username: str, full_name: str, role: Role) -> str:
         """Make an account without a usable password and return the token of a link to set one. Raises `Refused`."""
-        _require_admin(actor)
+        require_admin(self._ports, actor)
         name, shown = fields.check_username(username), fields.check_full_name(full_name)
         user = self._ports.database.users.create(username=name, full_name=shown, role=role, password_hash=UNUSABLE_HASH)
         if user is None:
@@ -237,7 +237,7 @@ class AuthManager:
 
     def invite(self, actor: User, *, role: Role, note: str) -> str:
         """Return the token of an invitation, good for seven days. Raises `Refused`, `Conflict` if useless."""
-        _require_admin(actor)
+        require_admin(self._ports, actor)
         if self.sign_up is SignUp.CLOSED:
             raise Conflict("Nobody can sign up here, so an invitation would be useless. Create the account instead.")
         return self._make_link(
@@ -246,40 +246,43 @@ class AuthManager:
 
     def list_invitations(self, actor: User) -> Sequence[Link]:
         """Return the invitations that can still be used."""
-        _require_admin(actor)
+        require_admin(self._ports, actor)
         return self._ports.database.links.list_open(LinkKind.INVITATION)
 
     def withdraw_invitation(self, actor: User, link_id: str) -> None:
         """Make an invitation useless."""
-        _require_admin(actor)
+        require_admin(self._ports, actor)
         self._ports.database.links.delete(link_id)
 
     def make_reset_link(self, actor: User, user_id: str) -> str:
         """Return the token of a link that sets a new password once, good for a day. Older ones become useless."""
-        _require_admin(actor)
+        require_admin(self._ports, actor)
         user = self._get(user_id)
-        self._delete_reset_links(user.id)
+        self._delete_links(lambda link: link.user_id == user.id)
         return self._make_link(LinkKind.RESET, user_id=user.id, role=user.role, note="", by=actor, life=RESET_LIFE)
 
     def set_active(self, actor: User, user_id: str, is_active: bool) -> None:
         """Disable an account, which ends its sessions at once, or enable it. Raises `Conflict` for the last one."""
-        _require_admin(actor)
+        require_admin(self._ports, actor)
         user = self._get(user_id)
         if not self._ports.database.users.set_active(user.id, is_active):
             raise Conflict(_LAST_ADMINISTRATOR, "last_administrator")
         if not is_active:
             self._ports.database.sessions.close_all(user.id)
-            self._delete_reset_links(user.id)
+            # what an administrator has handed out may be a way back in
+            self._delete_links(lambda link: user.id in (link.user_id, link.created_by))
 
     def set_role(self, actor: User, user_id: str, role: Role) -> None:
         """Change what an account may do. Raises `Conflict` for the last administrator."""
-        _require_admin(actor)
+        require_admin(self._ports, actor)
         if not self._ports.database.users.set_role(self._get(user_id).id, role):
             raise Conflict(_LAST_ADMINISTRATOR, "last_administrator")
+        if role is not Role.ADMIN:
+            self._delete_links(lambda link: link.created_by == user_id)
 
     def set_quota(self, actor: User, user_id: str, *, minutes: int | None, size_bytes: int | None) -> None:
         """Set limits of an account; None takes the machine's, 0 is none. Raises `Refused`."""
-        _require_admin(actor)
+        require_admin(self._ports, actor)
         minutes, size_bytes = fields.check_minutes(minutes), fields.check_storage(size_bytes)
         self._ports.database.users.set_quota(self._get(user_id).id, minutes=minutes, size_bytes=size_bytes)
 
@@ -308,7 +311,7 @@ class AuthManager:
         database = self._ports.database
         database.users.set_password(user.id, password_hash)
         database.sessions.close_all(user.id)
-        self._delete_reset_links(user.id)
+        self._delete_links(lambda link: link.user_id == user.id)
         self._lockout.forgive(user.username)
 
     # --- tokens ---
@@ -367,10 +370,10 @@ class AuthManager:
         )
         return token
 
-    def _delete_reset_links(self, user_id: str) -> None:
+    def _delete_links(self, is_meant: Callable[[Link], bool]) -> None:
         links = self._ports.database.links
-        for link in links.list_open(LinkKind.RESET):
-            if link.user_id == user_id:
+        for link in (*links.list_open(LinkKind.RESET), *links.list_open(LinkKind.INVITATION)):
+            if is_meant(link):
                 links.delete(link.id)
 
     def _get(self, user_id: str) -> User:
@@ -388,11 +391,6 @@ class AuthManager:
             offset += len(page.items)
             if not page.items or offset >= page.total:
                 return False
-
-
-def _require_admin(actor: User) -> None:
-    if actor.role is not Role.ADMIN or not actor.is_active:
-        raise Forbidden()
 
 
 def _taken(name: str) -> Refused:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from jobs.errors import NotFound, Refused
+from jobs.errors import NotFound, QuotaExceeded, Refused
 from jobs.models import Limits, Usage, User
 from jobs.ports import Charge, Ports
 from jobs.storage import hash_transcript
@@ -56,6 +56,16 @@ def read_usage(ports: Ports, limits: Limits, user_id: str) -> Usage:
     )
 
 
+def require_room(usage: Usage) -> None:
+    """Raise `QuotaExceeded` when nothing more may be stored: another version of a video takes room too."""
+    if usage.left_bytes == 0:
+        raise QuotaExceeded(
+            "quota_storage",
+            f"Your storage of {in_gigabytes(usage.limit_bytes)} is full. "
+            "Delete videos you no longer need, then make another version.",
+        )
+
+
 def next_month(now: datetime) -> datetime:
     """Return the first instant of the month after ``now``."""
     first = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
@@ -70,3 +80,11 @@ def make_charge(sha256: str, duration_ms: int, options: PipelineOptions, *, limi
 def timeout_s_of(duration_ms: int) -> int:
     """Return how long a job of a recording of that length may take before it counts as hanging."""
     return max(_SHORTEST_TIMEOUT_S, _SLOWEST * duration_ms // 1000)
+
+
+def in_gigabytes(size_bytes: int) -> str:
+    """Return a size as a person reads it: ``840 MB``, ``1.2 GB``, ``10 GB``."""
+    if size_bytes < 1_000_000_000:
+        return f"{max(1, round(size_bytes / 1_000_000))} MB"
+    text = f"{size_bytes / 1_000_000_000:.1f}"
+    return f"{text.removesuffix('.0')} GB"

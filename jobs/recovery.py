@@ -97,6 +97,7 @@ class Recovery:
     def _find_orphans(self, files: list[StoredFile], now: datetime) -> Iterator[StoredFile]:
         """Yield files of videos that no longer exist, and of attempts that came to nothing."""
         database = self._ports.database
+        people: dict[str, bool] = {}
         arriving = {upload.video_id for upload in database.uploads.list_unfinished()}
         videos: dict[str, bool] = {}
         stored: dict[str, int | None] = {}
@@ -104,7 +105,13 @@ class Recovery:
             ids = parse_key(file.key)
             if ids is None or ids[1] in arriving or now - file.modified_at <= SETTLED:
                 continue
-            video_id = ids[1]
+            user_id, video_id = ids
+            if user_id not in people:
+                people[user_id] = database.users.get(user_id) is not None
+                if not people[user_id]:  # an account goes after its files: this is another, or a lost, database
+                    logger.warning("files of a person the database does not know are kept: %s", user_id)
+            if not people[user_id]:
+                continue
             if video_id not in videos:
                 videos[video_id] = database.videos.exists(video_id)
             if not videos[video_id]:

@@ -181,6 +181,7 @@ def main() -> int:
             require_port(settings)
             return Supervisor(make_parts(settings), announce=lambda: announce(settings)).run()
         finally:
+            remove_socket_folder(settings)
             os.close(lock)
     except (SettingsError, Refusal) as error:
         print(error, file=sys.stderr)
@@ -202,10 +203,14 @@ def take_data_folder(settings: Settings) -> int:
         run = folder / "run"
         run.mkdir(mode=0o700, exist_ok=True)
         run.chmod(0o700)
+        ours = [path for pattern in ("*.sqlite3*", "files", "valkey", "work") for path in folder.glob(pattern)]
+        for path in (folder, *ours):  # what is there may be of somebody else, who ran it once
+            if not os.access(path, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
         lock = os.open(run / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise Refusal(
-            f"The data folder {folder} can't be written ({error.strerror}). "
+            f"The data folder {folder} can't be written ({error.strerror}: {error.filename}). "
             "Give yourself the right to, or name another one with DATA_DIR."
         ) from error
     try:
@@ -291,6 +296,14 @@ def _make_queue(settings: Settings) -> Part:
     return Part(
         name="the queue", command=command, answers=lambda: ping_queue(socket_path), dies_by=signal.SIGTERM
     )  # fmt: skip
+
+
+def remove_socket_folder(settings: Settings) -> None:
+    """Remove the queue's folder where it had to lie outside the data folder, whose path is too long for a socket."""
+    folder = Path(urlsplit(settings.redis_url).path).parent
+    if settings.redis_is_embedded and not folder.is_relative_to(settings.data_dir):
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def make_private(folder: Path) -> None:

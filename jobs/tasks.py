@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextvars
 import ctypes
+import errno
 import logging
 import os
 import shutil
@@ -16,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -181,12 +183,17 @@ class JobRun:
         self._storage = StorageManager(ports.files)
         self._jobs = ports.database.jobs
         self._began = time.monotonic()
+        self._kept_transcript = ""
+        """Key of what this attempt has stored for later ones."""
 
     def run(self) -> None:
         """Work, and end the job in the table; what the end leaves over is removed."""
         logger.info("attempt %d begins", self._job.attempt)
         with Watch(self._jobs, self._job, self._machine.worker_id) as watch:
             finish = self._decide(watch)
+            if finish is None or finish.status is not JobStatus.SUCCEEDED:
+                with suppress(OSError):
+                    self._empty_folder()  # now: a disk that is full could not even take down how it ended
             is_over = self._is_gone() if finish is None else self._finish(finish)
         if is_over:
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -206,11 +213,16 @@ class JobRun:
         except OptionError as error:
             return _fail("bad_options", str(error))
         except (StoreUnavailable, StorageError) as error:
+            if error.code == "disk_full":  # trying again at once would not help
+                logger.warning("failed: %s %s", error.message, error.detail)
+                return _fail("disk_full", _SENTENCES["disk_full"])
             logger.warning("store out of reach, to be tried again: %s %s", error.message, error.detail)
             self._jobs.release(self._job.id, self._machine.worker_id, reason="store_unavailable")
             return None
         except Exception as error:  # every job ends with a sentence, whatever happened to it
             logger.exception("failed without a sentence of its own")
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                return _fail("disk_full", _SENTENCES["disk_full"])
             if type(error).__name__ == "JobTimeoutException":  # RQ's, which is none of our business otherwise
                 return _fail(
                     "timeout", f"This took far too long and was stopped. {_OURS} Try again, or split the recording."
@@ -234,7 +246,8 @@ class JobRun:
             auto_editor=machine.auto_editor,
             max_duration_ms=machine.max_duration_ms,
         )
-        self._clear_folder()
+        self._empty_folder()
+        (self._folder / SIGNATURE_FILE).write_text(self._machine.worker_id, encoding="utf-8")
         source = self._fetch_source(watch)
         transcript = transcript_key(job.user_id, video.id, hash_transcript(video.facts.sha256, options))
         if options.transcribes:
@@ -258,14 +271,13 @@ class JobRun:
             stored_attempt=job.attempt,
         )
 
-    def _clear_folder(self) -> None:
-        """Leave of an earlier attempt only what was written down, and sign as the one who has the job now."""
+    def _empty_folder(self) -> None:
+        """Leave only what was written down, and who has the job."""
         for path in self._folder.iterdir():
             if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            elif path.name != CHECKPOINT_FILE:
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name not in (CHECKPOINT_FILE, SIGNATURE_FILE):
                 path.unlink()
-        (self._folder / SIGNATURE_FILE).write_text(self._machine.worker_id, encoding="utf-8")
 
     def _fetch_source(self, watch: Watch) -> Path:
         """Return a path of the original that ends in its owner's name for it, as the report will show it."""
@@ -293,6 +305,7 @@ class JobRun:
             if written.is_file() and self._ports.files.stat(key) is None:
                 shutil.copyfile(written, copy)
                 self._ports.files.put(key, copy)
+                self._kept_transcript = key
         except (StorageError, OSError) as error:
             logger.warning("the transcript is not kept: %s", error)
 
@@ -325,6 +338,8 @@ class JobRun:
             if found is None or found[0].stored_attempt != self._job.attempt:
                 prefix = job_prefix(self._job.user_id, self._video.id, self._job.id)
                 self._ports.files.delete_all(f"{prefix}{self._job.attempt}/")
+            if found is None and self._kept_transcript:  # the video was deleted meanwhile, with all that was there
+                self._ports.files.delete([self._kept_transcript])
         except DomainError as error:
             logger.warning("what this attempt stored is left to the sweep: %s", error.detail)
             return False

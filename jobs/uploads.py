@@ -11,11 +11,21 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from jobs.errors import Conflict, DomainError, JobError, NotFound, QuotaExceeded, Refused, StorageError
+from jobs.errors import AuthError, Conflict, DomainError, JobError, NotFound, QuotaExceeded, Refused, StorageError
+from jobs.locks import NamedLocks
 from jobs.log import about
 from jobs.models import Json, Limits, Upload, UploadState, Usage, VideoFacts
 from jobs.ports import Ports
-from jobs.quota import find_user, limit_bytes_of, limit_ms_of, make_charge, read_options, read_usage, timeout_s_of
+from jobs.quota import (
+    find_user,
+    in_gigabytes,
+    limit_bytes_of,
+    limit_ms_of,
+    make_charge,
+    read_options,
+    read_usage,
+    timeout_s_of,
+)
 from jobs.storage import StorageManager, original_key
 from pipeline.options import PipelineOptions
 
@@ -68,7 +78,7 @@ class UploadService:
 
     def __init__(self, ports: Ports, storage: StorageManager, limits: Limits, machine_options: PipelineOptions) -> None:
         self._ports, self._storage, self._limits, self._machine_options = ports, storage, limits, machine_options
-        self._locks = _Locks()
+        self._locks = NamedLocks()
 
     def get_limits(self, user_id: str) -> UploadLimits:
         """Return what may be uploaded now."""
@@ -89,13 +99,14 @@ class UploadService:
         if len(fingerprint) > MAX_FINGERPRINT_CHARS:
             raise Refused("bad_fingerprint", "This file can't be told from others. Reload the page, then try again.")
         uploads = self._ports.database.uploads
-        if fingerprint and (found := uploads.find_open(user_id, fingerprint=fingerprint, size_bytes=size_bytes)):
-            uploads.set_options(user_id, found.id, options)
-            return self.get(user_id, found.id)
-        self._check_size(user_id, name, size_bytes)
-        upload = uploads.create(
-            user_id, name=name, size_bytes=size_bytes, fingerprint=fingerprint, options=dict(options)
-        )  # fmt: skip
+        with self._locks.hold(f"begin {user_id}"):  # two tabs that choose the same file at once bring it once
+            if fingerprint and (found := uploads.find_open(user_id, fingerprint=fingerprint, size_bytes=size_bytes)):
+                uploads.set_options(user_id, found.id, options)
+                return self.get(user_id, found.id)
+            self._check_size(user_id, name, size_bytes)
+            upload = uploads.create(
+                user_id, name=name, size_bytes=size_bytes, fingerprint=fingerprint, options=dict(options)
+            )  # fmt: skip
         with about(user_id=user_id, upload_id=upload.id):
             logger.info("an upload of %d bytes begins", size_bytes)
         return UploadProgress(upload=upload, received=0)
@@ -110,8 +121,10 @@ class UploadService:
 
     def append(self, user_id: str, upload_id: str, *, offset: int, data: bytes) -> int:
         """Add bytes and return how many are there now. Raises `Conflict` when ``offset`` is not the end, `Refused`
-        past the announced size, `StorageError` when the disk is full."""
+        past the announced size, `StorageError` when the disk is full, `AuthError` once the account is disabled."""
         upload = self._find(user_id, upload_id)
+        if not find_user(self._ports, user_id).is_active:  # a request may last longer than the right to make it
+            raise AuthError
         _require_receiving(upload)
         end = offset + len(data)
         if end > upload.size_bytes:
@@ -156,6 +169,9 @@ class UploadService:
         for upload in self._ports.database.uploads.list_unfinished():
             age = now - upload.updated_at
             if age < (DEAD_CHECK if upload.state is UploadState.CHECKING else LEFT_ALONE) or not self._is_whole(upload):
+                continue
+            owner = self._ports.database.users.get(upload.user_id)
+            if owner is None or not owner.is_active:
                 continue
             try:
                 self.complete(upload.user_id, upload.id)
@@ -252,7 +268,7 @@ class UploadService:
         self._set_state(upload, UploadState.CHECKING)
         try:
             with self._beating(upload):
-                facts = self._ports.prober.probe(self._path_of(upload))
+                facts = self._probe(upload)
                 with self._locks.hold(f"create {upload.id}"):
                     done = self._create(upload, facts)
         except (Refused, QuotaExceeded) as error:
@@ -264,10 +280,23 @@ class UploadService:
             self._ports.files.discard_upload(_key(upload))
             self._ports.files.delete([_key(upload)])
             raise
+        except NotFound:  # cancelled, or its person is gone: nobody would ever ask for the file
+            self._ports.files.discard_upload(_key(upload))
+            self._ports.files.delete([_key(upload)])
+            raise
         except BaseException:
             self._step_back(upload)
             raise
         return done
+
+    def _probe(self, upload: Upload) -> VideoFacts:
+        path = self._path_of(upload)
+        try:
+            return self._ports.prober.probe(path)
+        except StorageError:
+            if (moved := self._path_of(upload)) == path:
+                raise
+            return self._ports.prober.probe(moved)  # another process was faster and has put it into its place
 
     def _path_of(self, upload: Upload) -> Path:
         files = self._ports.files
@@ -334,29 +363,6 @@ class UploadService:
             thread.join()
 
 
-class _Locks:
-    """One lock for each name that is in use."""
-
-    def __init__(self) -> None:
-        self._guard = threading.Lock()
-        self._held: dict[str, tuple[threading.Lock, int]] = {}
-
-    @contextmanager
-    def hold(self, name: str) -> Iterator[None]:
-        """Wait until nobody in this process holds ``name``, and hold it."""
-        with self._guard:
-            lock, users = self._held.get(name, (threading.Lock(), 0))
-            self._held[name] = (lock, users + 1)
-        try:
-            with lock:
-                yield
-        finally:
-            with self._guard:
-                lock, users = self._held.pop(name)
-                if users > 1:
-                    self._held[name] = (lock, users - 1)
-
-
 def _key(upload: Upload) -> str:
     return original_key(upload.user_id, upload.video_id)
 
@@ -390,11 +396,3 @@ def make_title(name: str) -> str:
     if len(words) == 1 and title.count("-") > 1 and not any(char.isdigit() for char in title):
         title = title.replace("-", " ")
     return title.strip(" .")[:MAX_TITLE_CHARS].strip() or "Video"
-
-
-def in_gigabytes(size_bytes: int) -> str:
-    """Return a size as a person reads it: ``840 MB``, ``1.2 GB``, ``10 GB``."""
-    if size_bytes < 1_000_000_000:
-        return f"{max(1, round(size_bytes / 1_000_000))} MB"
-    text = f"{size_bytes / 1_000_000_000:.1f}"
-    return f"{text.removesuffix('.0')} GB"

@@ -31,7 +31,7 @@ from jobs.models import (
     VideoQuery,
 )
 from jobs.ports import Ports
-from jobs.quota import find_user, limit_ms_of, make_charge, read_options, read_usage, timeout_s_of
+from jobs.quota import find_user, limit_ms_of, make_charge, read_options, read_usage, require_room, timeout_s_of
 from jobs.storage import StorageManager, original_key, result_key
 from pipeline.models import RESULT_FILES
 from pipeline.options import PipelineOptions
@@ -160,6 +160,7 @@ class VideoService:
 
         Raises `Refused` for the options, `QuotaExceeded`, `Conflict` while another version waits or is being made.
         """
+        require_room(self.get_usage(user_id))
         return self._create(user_id, video_id, options, idempotency_key or uuid4().hex)
 
     def delete(self, user_id: str, video_id: str) -> None:

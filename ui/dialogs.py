@@ -20,6 +20,7 @@ from ui.zone import local_zone
 _ASKED, _SAID = "dialog_asked", "dialog_said"
 QUESTIONS = frozenset({"rename", "again", "versions", "delete"})
 MAX_TITLE_CHARS = 200
+_LONG_TITLE = 60
 
 
 def ask(question: str, video_id: str) -> None:
@@ -48,6 +49,12 @@ def render_dialogs(user: User) -> None:
     draw[question](user, card)
 
 
+def _name(card: VideoCard) -> str:
+    """Return the title as a dialog's head has room for it, as Markdown."""
+    title = card.video.title
+    return escape_markdown(title if len(title) <= _LONG_TITLE else f"{title[: _LONG_TITLE - 1].rstrip()}…")
+
+
 def _forget() -> None:
     st.session_state.pop(_ASKED, None)
 
@@ -71,7 +78,7 @@ def _ask_name(user: User, card: VideoCard) -> None:
 
 
 def _ask_delete(user: User, card: VideoCard) -> None:
-    @st.dialog(f"Delete {escape_markdown(card.video.title)}?", on_dismiss=_forget)
+    @st.dialog(f"Delete {_name(card)}?", on_dismiss=_forget)
     def delete() -> None:
         st.markdown("The result, the captions and the original go. This cannot be undone.")
         problem = st.empty()
@@ -94,7 +101,7 @@ def _ask_delete(user: User, card: VideoCard) -> None:
 
 
 def _ask_options(user: User, card: VideoCard) -> None:
-    @st.dialog(f"Process {escape_markdown(card.video.title)} again", width="medium", on_dismiss=_forget)
+    @st.dialog(f"Process {_name(card)} again", width="medium", on_dismiss=_forget)
     def again() -> None:
         st.caption("Makes another version. What was heard is used again where it can be.")
         options = render_options(f"again_{card.job.id}", card.job.options, compact=True)

@@ -33,7 +33,7 @@ def build_person_row(person: User, usage: Usage) -> Row:
         chips.append(Chip(text="Disabled", tone="red"))
     if person.role is Role.ADMIN:
         chips.append(Chip(text="Administrator", tone="blue"))
-    used, limit = usage.used_ms // _MINUTE_MS, usage.limit_ms // _MINUTE_MS
+    used, limit = round(usage.used_ms / _MINUTE_MS), usage.limit_ms // _MINUTE_MS
     minutes = f"{used} of {count(limit, 'minute')}" if limit else count(used, "minute")
     return Row(
         id=person.id,

@@ -106,9 +106,9 @@ def require_admin() -> User:
 
 
 def recheck(user: User) -> None:
-    """Start the page over unless ``user`` is still signed in: for fragments, which run without their page."""
+    """Start the page over unless ``user`` is still signed in, as what it was: fragments run without their page."""
     identity = current_identity()
-    if identity is None or identity.user.id != user.id:
+    if identity is None or (identity.user.id, identity.user.role) != (user.id, user.role):
         st.rerun()
 
 

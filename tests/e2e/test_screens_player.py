@@ -148,6 +148,12 @@ def test_the_menu_works_by_keys(page: Page, world: tuple[Product, User, str]) ->
     page.keyboard.press("Escape")
     expect(more).to_have_attribute("aria-expanded", "false")
     assert focused(page) == f"More for {LESSON}"
+    page.keyboard.press("Enter")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(more).to_be_focused(timeout=10_000)
 
 
 def test_a_live_update_keeps_menu_focus_and_nodes(page: Page, world: tuple[Product, User, str]) -> None:

@@ -244,6 +244,8 @@ def test_readiness_tells_what_is_missing(product: Product) -> None:
     assert parts["files"]["ok"]
     assert not parts["workers"]["ok"]
     assert all(part["text"].endswith(".") for part in parts.values())
+    told = {part["text"] for part in parts.values() if part["ok"]}
+    assert told == {"It works."}, "versions, room and load are nobody else's business"
 
 
 def test_every_answer_is_guarded(product: Product, browser: TestClient) -> None:

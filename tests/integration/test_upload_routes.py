@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -168,6 +169,11 @@ def test_a_cancelled_upload_is_gone(product: Product, browser: TestClient) -> No
         b'{"name": "a.mp4", "size": 10, "options": [1]}',
         b'{"name": "a.mp4", "size": 10, "fingerprint": null}',
         b'{"name": "a.mp4", "size": 1e400}',
+        b'{"name": "a.mp4", "size": 9223372036854775808, "fingerprint": "x"}',
+        b'{"name": "a.mp4", "size": 1' + b"0" * 400 + b"}",
+        b'{"name": "a.mp4", "size": 10, "fingerprint": "\\ud800"}',
+        b'{"name": "a.mp4", "size": 10, "options": {"\\udfff": 1}}',
+        b'{"name": "a.mp4", "size": 10, "options": {"threshold": NaN}}',
     ],
 )
 def test_a_request_that_can_not_be_read_is_refused(browser: TestClient, body: bytes) -> None:
@@ -299,6 +305,47 @@ def test_a_new_connection_takes_over_from_one_that_hangs(product: Product, ann: 
     )
     assert path is not None
     assert path.read_bytes() == data
+
+
+def test_a_disabled_account_sends_nothing_more(product: Product, ann: Person) -> None:
+    boss = product.ports.database.users.get(ann.id)
+    ben = sign_up(product, "ben")
+    assert boss is not None
+    with serve(product) as port:
+        upload_id = begin(open_browser(product, ben), 8 << 20)
+        connection = start_put(port, ben, upload_id, 0, 8 << 20)
+        connection.send(bytes(2 << 20))
+        wait_for_bytes(product, ben, upload_id, 2 << 20)
+        product.services.auth.set_active(boss, ben.id, False)
+        connection.send(bytes(6 << 20))
+        assert connection.getresponse().status == 401
+        connection.close()
+    assert product.services.uploads.get(ben.id, upload_id).received == 2 << 20
+
+
+def test_two_tabs_that_send_the_same_file_make_one_video(product: Product, ann: Person, clip: Path) -> None:
+    data = clip.read_bytes()
+    together = threading.Barrier(2)
+
+    def send(_: int) -> tuple[str, dict[str, str]]:
+        tab = open_browser(product, ann)
+        together.wait()
+        given = {"name": clip.name, "size": len(data), "fingerprint": "x", "options": {}}
+        begun = tab.post("/api/uploads", json=given).json()
+        one, offset = f"/api/uploads/{begun['id']}", begun["offset"]
+        for _ in range(10_000):
+            if offset == len(data):
+                break
+            answer = tab.put(f"{one}?offset={offset}", content=data[offset : offset + 3000]).json()
+            offset = answer["offset"]
+        return begun["id"], tab.post(f"{one}/complete").json()
+
+    with ThreadPoolExecutor(2) as tabs:
+        ids, done = zip(*tabs.map(send, range(2)), strict=True)
+    assert len(set(ids)) == 1
+    assert done[0] == done[1]
+    assert product.services.videos.list_cards(ann.id, VideoQuery()).total == 1
+    assert b"".join(product.ports.files.read(original_key(ann.id, done[0]["video_id"]))) == data
 
 
 def test_a_large_file_passes_through_little_memory(product: Product, ann: Person, browser: TestClient) -> None:

@@ -56,6 +56,53 @@ def restart(product: Product, *, files: Callable[[Path], LocalFiles] = LocalFile
     return replace(again, ports=ports, services=services)
 
 
+def test_tabs_that_begin_the_same_file_at_once_share_its_upload(product: Product, ann: str) -> None:
+    together = threading.Barrier(8)
+
+    def begin(_: int) -> str:
+        together.wait()
+        begun = product.services.uploads.begin(ann, name="a.mp4", size_bytes=9, fingerprint="a:9", options={})
+        return begun.upload.id
+
+    with ThreadPoolExecutor(8) as tabs:
+        assert len(set(tabs.map(begin, range(8)))) == 1
+
+
+def test_the_upload_of_a_disabled_account_waits_until_it_is_forgotten(product: Product, clip: Path) -> None:
+    add_user(product, "ann")  # the administrator
+    ben = add_user(product, "ben")
+    receive_file(product, ben, clip)
+    product.ports.database.users.set_active(ben, False)
+    product.clock.advance(minutes=5)
+    assert product.services.uploads.complete_received() == 0
+    assert count_videos(product, ben) == 0
+    product.clock.advance(hours=25)
+    assert product.services.recovery.sweep().uploads == 1
+    assert list_files(product) == []
+
+
+def test_an_account_that_goes_while_its_file_is_checked_leaves_nothing(
+    product: Product, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_user(product, "ann")
+    ben = add_user(product, "ben")
+    upload = receive_file(product, ben, clip)
+    finish = product.ports.files.finish_upload
+
+    def finish_and_go(key: str) -> None:
+        finish(key)
+        product.services.videos.delete_all(ben)
+        finish_again = product.root / "late"
+        finish_again.write_bytes(clip.read_bytes())
+        product.ports.files.put(key, finish_again)  # moved into its place a moment later
+        product.ports.database.users.delete(ben)
+
+    monkeypatch.setattr(product.ports.files, "finish_upload", finish_and_go)
+    with pytest.raises(NotFound):
+        product.services.uploads.complete(ben, upload.id)
+    assert list_files(product) == []
+
+
 # --- the whole way ---
 
 

@@ -181,6 +181,17 @@ def test_another_version_that_costs_too_much_is_refused(product: Product, ann: s
         product.services.videos.process_again(ann, video.video_id, {"vocabulary": "Tom"})
 
 
+def test_another_version_needs_room(product: Product, ann: str, clip: Path) -> None:
+    video = make_video(product, ann, clip)
+    finish_job(product, job_of(video))
+    stored = product.services.videos.get_usage(ann).stored_bytes
+    product.ports.database.users.set_quota(ann, minutes=None, size_bytes=stored)
+    with pytest.raises(QuotaExceeded, match=r"storage .* is full"):
+        product.services.videos.process_again(ann, video.video_id, {"captions": "burned"})
+    product.ports.database.users.set_quota(ann, minutes=None, size_bytes=stored + 1)
+    assert product.services.videos.process_again(ann, video.video_id, {"captions": "burned"}).status is JobStatus.QUEUED
+
+
 # --- deleting ---
 
 

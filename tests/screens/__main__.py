@@ -18,7 +18,7 @@ from jobs.models import User
 from tests.product import Product, make_product
 from tests.screens import data
 from tests.screens.server import serve
-from tests.screens.studio import LESSON, LIMITS, fill, open_studio
+from tests.screens.studio import KEPT, LESSON, LIMITS, fill, open_studio
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
@@ -61,19 +61,21 @@ def _fail_login(page: Page) -> None:
 
 def _send_two_files(page: Page) -> None:
     """Choose two files on a slow line, and captions that are part of the picture."""
+    leftovers = page.locator(".uploader .end")  # of the look before
+    while leftovers.count():
+        leftovers.first.click()
     page.get_by_test_id("stButtonGroup").get_by_text("Both", exact=True).click()
     page.wait_for_timeout(1500)
     line = page.context.new_cdp_session(page)
     line.send("Network.enable")
     conditions = {"offline": False, "latency": 20, "downloadThroughput": -1, "uploadThroughput": 6_000_000}
     line.send("Network.emulateNetworkConditions", conditions)
-    with tempfile.TemporaryDirectory(prefix="screens-") as folder:
-        files = [Path(folder) / "lesson-6.mov", Path(folder) / "team-update-week-48.mp4"]
-        for file, megabytes in zip(files, (48, 130), strict=True):
-            with file.open("wb") as empty:
-                empty.truncate(megabytes * 1_000_000)
-        page.locator(".uploader input[type=file]").set_input_files(files)
-        page.wait_for_timeout(5000)
+    files = [KEPT / "lesson-6.mov", KEPT / "team-update-week-48.mp4"]  # kept: they are read until the page is closed
+    for file, megabytes in zip(files, (48, 130), strict=True):
+        with file.open("wb") as empty:
+            empty.truncate(megabytes * 1_000_000)
+    page.locator(".uploader input[type=file]").set_input_files(files)
+    page.wait_for_timeout(5000)
 
 
 SCREENS: Sequence[Screen] = (
@@ -83,7 +85,7 @@ SCREENS: Sequence[Screen] = (
     Screen(name="videos-empty", path="/", height=800, data="fresh"),
     Screen(name="videos", path="/", height=860),
     Screen(name="videos-menu", path="/", height=860, prepare=_open_menu),
-    Screen(name="upload", path="/upload", height=1000, phone_height=1500, prepare=_send_two_files),
+    Screen(name="upload", path="/upload", height=1060, phone_height=1500, prepare=_send_two_files),
     Screen(name="video", path="/video", height=1040, phone_height=1280, prepare=_move_into_talk),
     Screen(name="account", path="/account", height=1000, phone_height=1400),
     Screen(name="admin-users", path="/admin?view=Users", height=900),

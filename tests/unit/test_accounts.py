@@ -522,6 +522,23 @@ def test_a_reset_link_dies_of_age_of_a_newer_one_and_of_a_new_password(house: Ho
             house.auth.reset_password(token, PASSWORD)
 
 
+@pytest.mark.parametrize("end", ["disable", "demote"])
+def test_who_is_administrator_no_longer_left_no_way_back_in(house: House, end: str) -> None:
+    cleo, ben = house.add("cleo", role=Role.ADMIN), house.add("ben")
+    invitation = house.auth.invite(cleo.user, role=Role.ADMIN, note="myself")
+    reset = house.auth.make_reset_link(cleo.user, ben.user.id)
+    kept = house.auth.invite(house.admin, role=Role.USER, note="Ben")
+    if end == "disable":
+        house.auth.set_active(house.admin, cleo.user.id, False)
+    else:
+        house.auth.set_role(house.admin, cleo.user.id, Role.USER)
+    with pytest.raises(AuthError):
+        register(house, "cleo2", invitation)
+    with pytest.raises(AuthError):
+        house.auth.reset_password(reset, OTHER)
+    assert register(house, "dora", kept).user.role is Role.USER
+
+
 def test_a_created_account_has_no_password_until_its_link_is_used(house: House) -> None:
     token = house.auth.create_user(house.admin, username="Cleo", full_name="Cleo M", role=Role.USER)
     for guess in ("!", "", PASSWORD):
@@ -610,6 +627,22 @@ def test_everything_of_the_administrators_is_refused_to_others(house: House) -> 
         with pytest.raises(Forbidden):
             call()
     assert house.product.ports.database.users.get(admin.id) == token_before
+
+
+def test_a_page_that_is_still_open_gives_no_rights(house: House) -> None:
+    cleo = house.add("cleo", role=Role.ADMIN)
+    house.auth.set_role(house.admin, cleo.user.id, Role.USER)
+    assert cleo.user.role is Role.ADMIN, "which is what her page goes by"
+    with pytest.raises(Forbidden):
+        house.auth.invite(cleo.user, role=Role.ADMIN, note="myself")
+    with pytest.raises(Forbidden):
+        house.auth.set_role(cleo.user, cleo.user.id, Role.ADMIN)
+    with pytest.raises(Forbidden):
+        house.product.services.admin.list_jobs(cleo.user)
+    house.auth.set_role(house.admin, cleo.user.id, Role.ADMIN)
+    house.auth.set_active(house.admin, cleo.user.id, False)
+    with pytest.raises(Forbidden):
+        house.auth.list_users(cleo.user)
 
 
 def test_an_account_that_is_not_there_is_not_found(house: House) -> None:

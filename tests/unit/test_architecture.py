@@ -33,8 +33,17 @@ MAY_IMPORT: Mapping[str, Sequence[str]] = {
     "pages": ("ui", *FOR_PAGES, *VALUES),
     "ui": ("ui", *FOR_PAGES, *VALUES),
     # the life of a job
-    "jobs": ("jobs.ports", "jobs.storage", "jobs.quota", "jobs.fields", *JOB_VALUES, *VALUES),
-    "jobs.accounts": ("jobs.ports", "jobs.fields", "jobs.lockout", "jobs.credentials", *JOB_VALUES, *VALUES),
+    "jobs": ("jobs.ports", "jobs.storage", "jobs.quota", "jobs.fields", "jobs.roles", *JOB_VALUES, *VALUES),
+    "jobs.accounts": (
+        "jobs.ports",
+        "jobs.fields",
+        "jobs.roles",
+        "jobs.lockout",
+        "jobs.credentials",
+        *JOB_VALUES,
+        *VALUES,
+    ),
+    "jobs.uploads": ("jobs.locks", "jobs.ports", "jobs.storage", "jobs.quota", *JOB_VALUES, *VALUES),
     "jobs.videos": ("jobs.archive", "jobs.cues", "jobs.ports", "jobs.storage", "jobs.quota", *JOB_VALUES, *VALUES),
     "jobs.service": ("jobs", *VALUES),
     "jobs.tasks": (

@@ -177,6 +177,18 @@ def test_files_of_a_deleted_video_go(product: Product, user: User) -> None:
     assert keys(product) == {original_key(user.id, other.id)}
 
 
+def test_files_outlive_a_database_that_was_lost(product: Product, user: User) -> None:
+    video, _ = make_job(product, user)
+    age_files(product, timedelta(hours=2))
+    product.ports.database.close()
+    for path in product.root.glob("factory.sqlite3*"):
+        path.unlink()
+    after = make_product(product.root)
+    make_user(after, "somebody-else")
+    assert after.services.recovery.sweep() == NOTHING
+    assert keys(after) == {original_key(user.id, video.id)}
+
+
 def test_an_original_whose_video_is_just_made_is_kept(product: Product, user: User) -> None:
     upload = product.ports.database.uploads.create(user.id, name="t.mp4", size_bytes=3, fingerprint="f", options={})
     key = original_key(user.id, upload.video_id)

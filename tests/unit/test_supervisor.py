@@ -15,7 +15,14 @@ import psutil
 import pytest
 
 from config import PROJECT_ROOT, load_settings
-from jobs.supervisor import Refusal, make_parts, make_private, require_port, take_data_folder
+from jobs.supervisor import (
+    Refusal,
+    make_parts,
+    make_private,
+    remove_socket_folder,
+    require_port,
+    take_data_folder,
+)
 from tests.product.machine import wait_for
 
 WAITS = "import time; open({mark!r}, 'a').write('x'); time.sleep(600)"
@@ -193,6 +200,23 @@ def test_a_data_folder_that_can_not_be_written_is_told(tmp_path: Path) -> None:
         take_data_folder(load_settings({"DATA_DIR": str(tmp_path / "file")}))
 
 
+@pytest.mark.parametrize("name", ["factory.sqlite3", "files"])
+def test_what_somebody_else_left_in_the_data_folder_is_told(tmp_path: Path, name: str) -> None:
+    if os.getuid() == 0:
+        pytest.skip("an administrator of the machine may write everything")
+    settings = load_settings({"DATA_DIR": str(tmp_path)})
+    os.close(take_data_folder(settings))
+    (tmp_path / "lost+found").mkdir(mode=0o000)
+    os.close(take_data_folder(settings))
+    if name == "files":
+        (tmp_path / name).mkdir()
+    else:
+        (tmp_path / name).touch()
+    (tmp_path / name).chmod(0o500)
+    with pytest.raises(Refusal, match=rf"can't be written \(Permission denied: .*{name}\)\. Give yourself the right"):
+        take_data_folder(settings)
+
+
 def test_a_taken_port_is_told() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -229,3 +253,18 @@ def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
 def test_another_queue_is_not_started(tmp_path: Path) -> None:
     settings = load_settings({"DATA_DIR": str(tmp_path), "REDIS_URL": "redis://queue.example.com", "WORKERS": "2"})
     assert [part.name for part in make_parts(settings)] == ["the web server", "worker 1", "worker 2"]
+
+
+def test_a_socket_outside_the_data_folder_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    outside = load_settings({"DATA_DIR": str(tmp_path / ("d" * 100))})
+    outside.data_dir.mkdir()
+    make_parts(outside)
+    (folder,) = tmp_path.glob("mini-video-factory-*")
+    remove_socket_folder(outside)
+    assert not folder.exists()
+    (tmp_path / "run").mkdir()
+    remove_socket_folder(load_settings({"DATA_DIR": str(tmp_path)}))
+    assert (tmp_path / "run").is_dir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -15,7 +16,7 @@ from adapters.local_files import LocalFiles
 from jobs import tasks
 from jobs.errors import StorageError
 from jobs.models import JobStatus, Json, ProcessingJob, Role, User, Video, VideoFacts
-from jobs.ports import Charge, Ports
+from jobs.ports import Charge, JobFinish, Ports
 from jobs.storage import original_key
 from jobs.tasks import Machine, clean_name, process_job
 from jobs.workspace import SIGNATURE_FILE, hold_folder, tidy_folders
@@ -207,6 +208,44 @@ def test_a_store_that_is_away_costs_an_attempt_and_not_the_job(product: Product,
     files_of(product).on_fetch = lambda: None
     done = work_on(product, job)
     assert (done.status, done.stored_attempt) == (JobStatus.SUCCEEDED, 2)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("is_store", [True, False])
+def test_a_full_disk_is_told_as_such(product: Product, user: User, talk: Path, code: int, is_store: bool) -> None:
+    def refuse() -> None:
+        raise StorageError("disk_full", "Full.") if is_store else OSError(code, os.strerror(code))
+
+    _, job = make_job(product, user, talk)
+    files_of(product).on_fetch = refuse
+    done = work_on(product, job)
+    assert (done.status, done.error_code) == (JobStatus.FAILED, "disk_full")
+    assert done.error_message.startswith("The disk of this machine is full. Your original is safe.")
+    assert folders(product) == []
+
+
+def test_room_is_made_before_the_end_is_written_down(
+    product: Product, user: User, talk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, job = make_job(product, user, talk)
+    folder, jobs = product.root / "work" / job.id, product.ports.database.jobs
+    finish, left = jobs.finish, []
+
+    def fill() -> None:
+        (folder / "cut").mkdir()
+        (folder / "cut" / "sound.wav").write_bytes(b"all the room there is")
+        (folder / CHECKPOINT_FILE).write_text("{}\n")
+        raise OSError(errno.ENOSPC, "full")
+
+    def look_and_finish(job_id: str, worker_id: str, how: JobFinish) -> bool:
+        left.extend(sorted(path.name for path in folder.rglob("*")))
+        return finish(job_id, worker_id, how)
+
+    files_of(product).on_fetch = fill
+    monkeypatch.setattr(jobs, "finish", look_and_finish)
+    assert work_on(product, job).error_code == "disk_full"
+    assert left == sorted([CHECKPOINT_FILE, SIGNATURE_FILE])
+    assert folders(product) == []
 
 
 def test_a_cancelled_job_stores_nothing(product: Product, user: User, talk: Path) -> None:

@@ -49,8 +49,8 @@ def test_the_row_of_facts() -> None:
 
 def test_the_facts_of_a_video_that_needed_no_cut() -> None:
     result = RESULT | {"duration_ms": 760_000, "cuts": 0, "language": None}
-    _, *others = build_facts(make_video(), make_job(result=result))
-    assert [fact["text"] for fact in others] == ["Nothing to cut"]
+    facts = build_facts(make_video(), make_job(result=result))
+    assert [fact["text"] for fact in facts] == ["12:40", "Nothing to cut"]
 
 
 def test_the_checks() -> None:
@@ -66,6 +66,11 @@ def test_a_check_that_failed_says_what() -> None:
 
 def test_without_captions_nobody_claims_they_are_readable() -> None:
     assert [tick["label"] for tick in build_checks(RESULT | {"cues": 0})] == ["In sync", "Sound level"]
+
+
+def test_without_sound_nobody_claims_it_has_a_level() -> None:
+    mute = RESULT | {"cues": 0, "notes": [{"code": "no_audio", "text": "There is no sound."}]}
+    assert [tick["label"] for tick in build_checks(mute)] == ["In sync"]
 
 
 @pytest.mark.parametrize("checks", [None, "x", [1, None], {}])

@@ -8,7 +8,8 @@ const NO_PICTURE = '<svg class="none" viewBox="0 0 320 180" aria-hidden="true"><
     .map(([x, h]) => `<rect x="${x}" y="${90 - h / 2}" width="4" height="${h}" rx="2"/>`).join("") + "</g></svg>"
 
 export default function ({ parentElement: root, data, setTriggerValue }) {
-  const list = root.__list ??= new CardList(root)
+  if (!root.__list?.grid.isConnected) root.__list = new CardList(root) // an update of the product brings new nodes
+  const list = root.__list
   list.trigger = setTriggerValue
   list.show(data)
   return () => list.leave()
@@ -25,7 +26,22 @@ class CardList {
 
   act(id, what) {
     if (what === "open") this.cards.get(id)?.node.classList.add("leaving")
+    else this.expectBack(this.cards.get(id)?.more)
     this.trigger("act", { id, what })
+  }
+
+  // A dialog forgets where the focus came from: once it has come and gone, the button that led to it has it again.
+  expectBack(button) {
+    let seen = false, looks = 0
+    clearInterval(this.watch)
+    this.watch = setInterval(() => {
+      const isOpen = document.querySelector("[role=dialog]") !== null
+      seen ||= isOpen
+      looks += 1
+      if (seen ? isOpen : looks < 50) return
+      clearInterval(this.watch)
+      if (document.activeElement === document.body) button?.focus()
+    }, 100)
   }
 
   show(data) {
@@ -48,6 +64,7 @@ class CardList {
   }
 
   leave() {
+    clearInterval(this.watch)
     this.menu.leave()
     previews.clear()
   }

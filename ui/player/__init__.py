@@ -89,9 +89,11 @@ def build_facts(video: Video, job: ProcessingJob) -> list[dict[str, str]]:
     result = job.result
     before = words.read_number(result, "source_ms") or video.facts.duration_ms
     after, cuts = words.read_number(result, "duration_ms"), words.read_number(result, "cuts")
-    facts = [{"before": words.format_clock(before), "after": words.format_clock(after), "text": ""}]
+    shorter = words.format_shorter(before, after)
+    clocks = {"before": words.format_clock(before), "after": words.format_clock(after), "text": ""}
+    facts = [clocks if shorter else {"before": "", "after": "", "text": clocks["after"]}]
     texts = (
-        words.format_shorter(before, after),
+        shorter,
         words.count(cuts, "pause", "pauses") + " cut" if cuts else "Nothing to cut",
         name_language(str(result.get("language") or "")),
     )
@@ -103,6 +105,8 @@ def build_checks(result: Json) -> list[dict[str, object]]:
     found = {str(check.get("id")): check for check in _read_list(result.get("checks"))}
     if not words.read_number(result, "cues"):
         found = {name: check for name, check in found.items() if name not in ("captions_inside", "reading_speed")}
+    if any(note.get("code") == "no_audio" for note in _read_list(result.get("notes"))):
+        found.pop("loudness", None)
     ticks: list[dict[str, object]] = []
     for ids, good, bad in _CHECKS:
         checks = [found[name] for name in ids if name in found]

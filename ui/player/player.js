@@ -20,7 +20,9 @@ const UNPLAYABLE = {
 }
 
 export default function ({ parentElement: root, data }) {
-  const player = root.__player ??= new Player(root)
+  // After an update of the product an open page gets new nodes: the player of the old ones is no use any more.
+  if (!root.__player?.video.isConnected) root.__player = new Player(root)
+  const player = root.__player
   player.show(data)
   return () => player.leave()
 }
@@ -65,6 +67,7 @@ class Player {
     this.mode = "result"
     this.wantsCaptions = !data.burned
     this.buttons.cc.hidden = !data.captions
+    this.showState()
     this.cuts = new Cuts([], data.source_ms)
     this.load(0, false)
     this.fetch(data)
@@ -125,6 +128,7 @@ class Player {
   load(ms, plays) {
     const { video, data, mode } = this
     this.broken.hidden = true
+    this.screen.classList.toggle("apart", data.burned && data.captions !== "")
     this.stopAt = null
     video.poster = data.poster
     video.src = mode === "result" ? data.video : data.original

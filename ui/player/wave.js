@@ -34,6 +34,7 @@ class Wave {
       tick.textContent = clock(cuts.sourceMs * part / 6)
       return tick
     }))
+    this.section.classList.toggle("uncut", !cuts.removed.length)
     const longest = cuts.longest(7)
     this.buttons.hidden = !longest.length
     this.buttons.querySelectorAll("button").forEach((old) => old.remove())
