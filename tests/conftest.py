@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,23 @@ from pipeline.weights import WeightsUnavailable, find_weights
 
 def _no_hub(model: str, _folder: Path) -> None:
     raise WeightsUnavailable(f"tests fetch nothing, {model} neither")
+
+
+@pytest.fixture
+def show(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Say a figure that was measured; all of them stand at the end of the run, whichever process ran the test."""
+    return lambda text: record_property("figure", text)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what was measured."""
+    reports = [report for kind in terminalreporter.stats.values() for report in kind]
+    told = [report for report in reports if isinstance(report, pytest.TestReport) and report.when == "call"]
+    figures = [str(text) for report in told for name, text in report.user_properties if name == "figure"]
+    if figures:
+        terminalreporter.section("figures")
+        for figure in figures:
+            terminalreporter.write_line(figure)
 
 
 @pytest.fixture(scope="session")

@@ -90,6 +90,7 @@ class Cost:
     latencies_ms: Sequence[float]
     bytes_per_s: float
     rss: int
+    seconds: float
 
     def percentile(self, share: float) -> float:
         """Return a percentile of the updates in milliseconds; 0 when there were none."""
@@ -97,7 +98,7 @@ class Cost:
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
 
 
-def measure_sessions(count: int, say: Callable[[str], None]) -> dict[str, Cost]:
+def measure_sessions(count: int, say: Callable[[str], None], *, watch_s: float = WATCH_S) -> dict[str, Cost]:
     """Start the product, open ``count`` lists, and return their cost while a job runs and while none does."""
     cache = PROJECT_ROOT / "build" / "bench"
     cache.mkdir(parents=True, exist_ok=True)
@@ -114,11 +115,11 @@ def measure_sessions(count: int, say: Callable[[str], None]) -> dict[str, Cost]:
         costs: dict[str, Cost] = {}
         with working(ports, job_id):
             say("one job is active")
-            costs["one job active"] = asyncio.run(watch(product, tokens, expect_updates=True))
+            costs["one job active"] = asyncio.run(watch(product, tokens, watch_s, expect_updates=True))
         finish = JobFinish(status=JobStatus.FAILED, error_code="timeout", error_message="The measurement is over.")
         ports.database.jobs.finish(job_id, "bench", finish)
         say("nothing is active")
-        costs["nothing active"] = asyncio.run(watch(product, tokens, expect_updates=False))
+        costs["nothing active"] = asyncio.run(watch(product, tokens, watch_s, expect_updates=False))
     return costs
 
 
@@ -132,7 +133,7 @@ def format_costs(costs: dict[str, Cost], count: int) -> str:
         cells = (
             name,
             f"{cost.cpu_share:.0%}",
-            f"{len(cost.latencies_ms) / WATCH_S:.1f}/s",
+            f"{len(cost.latencies_ms) / cost.seconds:.1f}/s",
             f"{cost.percentile(0.5):.0f} ms",
             f"{cost.percentile(0.95):.0f} ms",
             f"{cost.bytes_per_s / 1000:.0f} kB/s",
@@ -182,8 +183,8 @@ def working(ports: Ports, job_id: str) -> Iterator[None]:
         thread.join()
 
 
-async def watch(product: Running, tokens: Sequence[str], *, expect_updates: bool) -> Cost:
-    """Open a page for each token, let them settle, and measure for `WATCH_S`."""
+async def watch(product: Running, tokens: Sequence[str], watch_s: float, *, expect_updates: bool) -> Cost:
+    """Open a page for each token, let them settle, and measure for ``watch_s``."""
     tabs = [Tab() for _ in tokens]
     ends = asyncio.Event()
     async with asyncio.TaskGroup() as group:
@@ -196,13 +197,14 @@ async def watch(product: Running, tokens: Sequence[str], *, expect_updates: bool
             tab.latencies.clear()
             tab.received = 0
         before, began = cpu_seconds(web), time.perf_counter()
-        await asyncio.sleep(WATCH_S)
+        await asyncio.sleep(watch_s)
         seconds = time.perf_counter() - began
         cost = Cost(
             cpu_share=(cpu_seconds(web) - before) / seconds,
             latencies_ms=[1000 * latency for tab in tabs for latency in tab.latencies],
             bytes_per_s=sum(tab.received for tab in tabs) / seconds,
             rss=rss_bytes(web),
+            seconds=seconds,
         )
         idle = sum(not tab.latencies for tab in tabs)
         ends.set()

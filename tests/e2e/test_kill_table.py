@@ -1,13 +1,13 @@
 """Whatever is killed, at whatever stage of a job: one result, nothing left over, minutes exact, and that soon.
 
 The whole product runs as ``make run`` starts it. A job is held at a stage (`tests/e2e/hold`), something is killed, and
-the end is looked at. The table of all of it is printed (``-s`` shows it).
+the end is looked at. The table stands among the figures of the run: stage, victim, end, attempt, seconds to the end.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -33,18 +33,9 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_video(tmp_path_factory.mktemp("talk") / "My talk.mp4", short_talk().samples)
 
 
-@pytest.fixture(scope="module")
-def table() -> Iterator[list[str]]:
-    """The rows, printed at the end."""
-    rows: list[str] = []
-    yield rows
-    print("\n| stage | killed | ended as | attempts | seconds to the end |\n|---|---|---|---|---|")
-    print("\n".join(rows))
-
-
 @pytest.mark.parametrize("stage", [stage.value for stage in Stage])
 def test_one_result_and_nothing_left(
-    stage: str, source: Path, weights: Path, table: list[str], tmp_path: Path
+    stage: str, source: Path, weights: Path, show: Callable[[str], None], tmp_path: Path
 ) -> None:  # fmt: skip
     assert weights.is_dir()
     hold = tmp_path / "hold"
@@ -53,7 +44,7 @@ def test_one_result_and_nothing_left(
     with running_machine(tmp_path / "data", PORT=str(PORT), HOLD_DIR=str(hold), PYTHONPATH=path) as machine:
         machine.start_product()
         for number, victim in enumerate(VICTIMS):
-            table.append(kill_and_look(machine, hold, stage, victim, source, f"person{number}"))
+            show(kill_and_look(machine, hold, stage, victim, source, f"person{number}"))
         family = psutil.Process(machine.processes["product"].pid).children(recursive=True)
         machine.stop()
         assert not [process for process in family if process.is_running()]
@@ -94,10 +85,10 @@ def kill_and_look(machine: Machine, hold: Path, stage: str, victim: str, source:
     wait_for(lambda: not machine.part("jobs.worker").children(), within_s=20, label="an idle worker")
     stray = [path for name in (".uploads", ".copies") for path in (machine.root / "files" / name).rglob("*.*")]
     assert not stray
-    return f"| {stage} | {victim} | {done.status.value} | {done.attempt} | {seconds:.1f} |"
+    return f"| {stage} | {victim} | {done.status.value} | attempt {done.attempt} | {seconds:.1f} s |"
 
 
-def test_a_machine_that_vanishes_costs_a_lease(source: Path, table: list[str], tmp_path: Path) -> None:
+def test_a_machine_that_vanishes_costs_a_lease(source: Path, show: Callable[[str], None], tmp_path: Path) -> None:
     """Nobody on its machine can give the job back, so its lease has to run out: the slowest way there is."""
     hold = tmp_path / "hold"
     hold.mkdir()
@@ -117,4 +108,4 @@ def test_a_machine_that_vanishes_costs_a_lease(source: Path, table: list[str], t
         done = machine.look(job)
         assert (done.status, done.attempt) == (JobStatus.SUCCEEDED, 2)
         assert machine.ports.database.jobs.used_ms(user.id) == video.facts.duration_ms
-        table.append(f"| qa | machine | {done.status.value} | {done.attempt} | {seconds:.1f} |")
+        show(f"| qa | machine | {done.status.value} | attempt {done.attempt} | {seconds:.1f} s |")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -63,7 +63,7 @@ def roomy(product_server: Running) -> Running:
     return product_server
 
 
-def test_a_gigabyte_passes_through(roomy: Running, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_gigabyte_passes_through(roomy: Running, show: Callable[[str], None]) -> None:
     web = roomy.web()
     with beside(roomy) as (services, ports):
         person = sign_up(services, "ada")
@@ -85,9 +85,8 @@ def test_a_gigabyte_passes_through(roomy: Running, capsys: pytest.CaptureFixture
             sizes = pool.map(lambda _: download(roomy, person.token, f"/api/videos/{video_id}/original"), range(2))
             assert list(sizes) == [GIB, GIB]
         figures["two downloads"] = watch.peak
-    with capsys.disabled():
-        shown = ", ".join(f"{name} {size / 1e6:.0f} MB" for name, size in figures.items())
-        print(f"\nmemory of the web process with 1 GiB: {shown}")
+    sizes_in_words = ", ".join(f"{name} {size / 1e6:.0f} MB" for name, size in figures.items())
+    show(f"memory of the web process with 1 GiB: {sizes_in_words}")
     assert max(figures.values()) - idle < MAY_GROW, figures
     assert web.is_running(), "the web server was started again meanwhile"
 

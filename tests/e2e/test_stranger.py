@@ -12,7 +12,7 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -196,7 +196,7 @@ class Disk:
 
 
 @pytest.mark.timeout(2400)
-def test_a_stranger_gets_the_product(stranger: Stranger, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_stranger_gets_the_product(stranger: Stranger, show: Callable[[str], None]) -> None:
     disk = Disk(stranger.base)
     before = set(list_strays(stranger))  # of an account that had this number before
     [start, *_] = read_commands("Try it")
@@ -204,8 +204,7 @@ def test_a_stranger_gets_the_product(stranger: Stranger, capsys: pytest.CaptureF
     [sample, *_] = read_commands("The command")
 
     took = visit(stranger, start, disk, limit_s=FIRST_S, alone=False)
-    with capsys.disabled():
-        print(f"\nfirst run: the page was there after {took:.0f} s, peak {disk.peak / 1e9:.2f} GB on disk")
+    show(f"a stranger's first run: the page was there after {took:.0f} s, peak {disk.peak / 1e9:.2f} GB on disk")
 
     if (reason := why_not_alone()) is None:
         took = visit(stranger, start, disk, limit_s=SECOND_S, alone=True)
@@ -216,8 +215,7 @@ def test_a_stranger_gets_the_product(stranger: Stranger, capsys: pytest.CaptureF
         assert ended.returncode == 0, ended.stdout + ended.stderr
         assert (stranger.clone / "out" / "video.mp4").stat().st_size > 0
         reason = f"it takes {took:.0f} s, and {sample!r} works"
-    with capsys.disabled():
-        print(f"without a network: {reason}")
+    show(f"a stranger without a network: {reason}")
 
     assert sorted(set(list_strays(stranger)) - before) == []
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +41,9 @@ def devices(browser: Browser, product_server: Running) -> Iterator[tuple[Person,
         context.close()
 
 
-def test_both_devices_show_the_same(devices: tuple[Person, Person], lesson: Path, product_server: Running) -> None:
+def test_both_devices_show_the_same(
+    devices: tuple[Person, Person], lesson: Path, product_server: Running, show: Callable[[str], None]
+) -> None:
     desk, phone = devices
     witnesses = [Witness(person.page).listen() for person in devices]
     desk.create_administrator()
@@ -65,7 +67,7 @@ def test_both_devices_show_the_same(devices: tuple[Person, Person], lesson: Path
     phone.choose(TITLE, "Cancel")
     asked = time.monotonic()
     stopped = wait_for(lambda: not find_job_processes(product_server), CANCELLED_S * busyness())
-    print(f"its processes were gone {time.monotonic() - asked:.1f} s after the click")
+    show(f"a cancelled job's processes were gone {time.monotonic() - asked:.1f} s after the click")
     assert stopped, [process.cmdline() for process in find_job_processes(product_server)]
     assert wait_for(lambda: not product_server.work_files(), 5), product_server.work_files()
     phone.expect_state(TITLE, "stopped")
