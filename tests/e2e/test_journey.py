@@ -138,9 +138,10 @@ def watch_it_being_made(ada: Person) -> None:
 
 
 def read_job_id(page: Page) -> str:
-    href = page.locator("a.main").get_attribute("href", timeout=SOON_MS) or ""
-    found = re.match(r"/api/jobs/([0-9a-f-]{36})/files/video\.mp4\?download=1", href)
-    assert found, href
+    address = re.compile(r"/api/jobs/([0-9a-f-]{36})/files/video\.mp4\?download=1")
+    expect(page.locator("a.main")).to_have_attribute("href", address, timeout=SOON_MS)
+    found = address.match(page.locator("a.main").get_attribute("href") or "")
+    assert found
     return found[1]
 
 

@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -159,14 +158,10 @@ def clone(target: Path) -> None:
         ["git", "-c", f"safe.directory={PROJECT_ROOT}", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=PROJECT_ROOT, capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
-    with tempfile.TemporaryFile() as buffer:
-        with tarfile.open(fileobj=buffer, mode="w") as archive:
-            for name in filter(None, listed.split("\0")):
-                if (PROJECT_ROOT / name).exists():
-                    archive.add(PROJECT_ROOT / name, arcname=name)
-        buffer.seek(0)
-        with tarfile.open(fileobj=buffer) as archive:
-            archive.extractall(target, filter="tar")
+    for name in filter(None, listed.split("\0")):
+        if (PROJECT_ROOT / name).exists():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(PROJECT_ROOT / name, target / name, follow_symlinks=False)
 
 
 def read_commands(heading: str) -> list[str]:

@@ -85,7 +85,7 @@ def test_an_account_tells_role_state_and_use() -> None:
     )  # fmt: skip
     row = build_person_row(person, usage)
     assert (row.name, row.below, row.action) == ("Ben Okafor", "ben", "Manage")
-    assert row.text == "19 of 60 minutes this month, 18 of 50 GB stored"
+    assert row.text == "20 of 60 minutes this month, 18 of 50 GB stored"
     assert [chip.text for chip in row.chips] == ["Disabled", "Administrator"]
 
 
