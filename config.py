@@ -17,6 +17,7 @@ LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 SIGN_UPS = ("open", "invitation", "closed")
 LOG_FORMATS = ("text", "json")
 MIN_COOKIE_KEY_BYTES = 32
+AUTH_BACKENDS = ("table", "supabase")
 _MAX_SOCKET_PATH = 100
 """A unix socket's path may have 107 bytes, and Valkey's own temporary name is a little longer."""
 
@@ -27,6 +28,34 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 class SettingsError(ValueError):
     """A setting that can't be used; the message is one sentence that names the variable and its rule."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SupabaseSettings:
+    """Where state lives when it does not live in the data folder."""
+
+    url: str
+    """Of the project, without a slash at the end."""
+    secret_key: str = field(repr=False)
+    """Of the server; it never leaves it."""
+    publishable_key: str = field(repr=False)
+    """Goes along with what a person reads under a token of their own; empty is the secret key's."""
+    signing_key: str = field(repr=False)
+    """Signs tokens for single people: a private JWK in JSON, or the shared secret. Empty makes none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WasabiSettings:
+    """Where files live when they do not live in the data folder: a bucket of Wasabi, or of any other S3 store."""
+
+    bucket: str
+    region: str
+    endpoint: str
+    """Where this machine reaches it, without a slash at the end."""
+    public_endpoint: str
+    """Where browsers reach it."""
+    access_key_id: str = field(repr=False)
+    secret_access_key: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +100,14 @@ class Settings:
     redis_url: str = field(repr=False)
     """The queue; a unix socket of the embedded Valkey unless REDIS_URL names another."""
     redis_is_embedded: bool
+    supabase: SupabaseSettings | None
+    """None keeps state in SQLite in the data folder."""
+    supabase_db_url: str = field(repr=False)
+    """The PostgreSQL below, for `make migrate` alone; may be empty."""
+    wasabi: WasabiSettings | None
+    """None keeps files in the data folder."""
+    auth_backend: str
+    """Who knows passwords: our own ``table``, or ``supabase``'s service."""
 
     @property
     def base_url(self) -> str:
@@ -87,6 +124,10 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     values = {name: value.strip() for name, value in (os.environ if environ is None else environ).items()}
     engine = _parse_choice(values, "WHISPER_ENGINE", tuple(SpeechEngine), SpeechEngine.FASTER_WHISPER)
     data_dir = _parse_path(values, "DATA_DIR") or PROJECT_ROOT / "data"
+    supabase = _parse_supabase(values)
+    auth_backend = _parse_choice(values, "AUTH_BACKEND", AUTH_BACKENDS, "table")
+    if auth_backend == "supabase" and supabase is None:
+        raise SettingsError("AUTH_BACKEND is 'supabase': then SUPABASE_URL must be set too.")
     return Settings(
         whisper_model_dir=_parse_path(values, "WHISPER_MODEL_DIR") or _default_model_dir(values),
         whisper_model=values.get("WHISPER_MODEL") or "base",
@@ -99,7 +140,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         data_dir=data_dir,
         host=values.get("HOST") or "127.0.0.1",
         port=_parse_whole(values, "PORT", 8501, least=1, most=65535),
-        public_url=_parse_public_url(values),
+        public_url=_parse_address(values, "PUBLIC_URL", "https://videos.example.com"),
         workers=_parse_whole(values, "WORKERS", 1, least=1, most=64),
         cookie_key=_parse_cookie_key(values),
         sign_up=_parse_choice(values, "SIGNUP", SIGN_UPS, "invitation"),
@@ -110,6 +151,10 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         retention_days=_parse_whole(values, "RETENTION_DAYS", 0),
         redis_url=_parse_redis_url(values) or f"unix://{_socket_path(data_dir)}",
         redis_is_embedded=not values.get("REDIS_URL"),
+        supabase=supabase,
+        supabase_db_url=values.get("SUPABASE_DB_URL") or "",
+        wasabi=_parse_wasabi(values),
+        auth_backend=auth_backend,
     )
 
 
@@ -123,11 +168,64 @@ def _parse_whole(values: Mapping[str, str], name: str, default: int, *, least: i
     return int(value)
 
 
-def _parse_public_url(values: Mapping[str, str]) -> str:
-    value = (values.get("PUBLIC_URL") or "").rstrip("/")
+def _parse_address(values: Mapping[str, str], name: str, example: str) -> str:
+    value = (values.get(name) or "").rstrip("/")
     if value and not re.fullmatch(r"https?://[^\s/?#@]+", value):
-        raise SettingsError(f"PUBLIC_URL is {value!r}: it must be an address such as https://videos.example.com.")
+        shown = repr(value) if "@" not in value else "no plain address"  # before an @ stands a password
+        raise SettingsError(f"{name} is {shown}: it must be an address such as {example}.")
     return value
+
+
+def _parse_supabase(values: Mapping[str, str]) -> SupabaseSettings | None:
+    url = _parse_address(values, "SUPABASE_URL", "https://abcdefgh.supabase.co")
+    secret_key = values.get("SUPABASE_SECRET_KEY") or values.get("SUPABASE_SERVICE_ROLE_KEY") or ""
+    if not url and not secret_key:
+        return None
+    _require_all(SUPABASE_URL=url, SUPABASE_SECRET_KEY=secret_key)
+    return SupabaseSettings(
+        url=url,
+        secret_key=secret_key,
+        publishable_key=values.get("SUPABASE_PUBLISHABLE_KEY") or values.get("SUPABASE_ANON_KEY") or "",
+        signing_key=values.get("SUPABASE_SIGNING_KEY") or "",
+    )
+
+
+def _parse_wasabi(values: Mapping[str, str]) -> WasabiSettings | None:
+    bucket = values.get("WASABI_BUCKET") or ""
+    region = values.get("WASABI_REGION") or ""
+    access_key_id, secret_access_key = (
+        values.get("WASABI_ACCESS_KEY_ID") or "",
+        values.get("WASABI_SECRET_ACCESS_KEY") or "",
+    )
+    if not (bucket or access_key_id or secret_access_key):
+        return None
+    _require_all(
+        WASABI_BUCKET=bucket,
+        WASABI_REGION=region,
+        WASABI_ACCESS_KEY_ID=access_key_id,
+        WASABI_SECRET_ACCESS_KEY=secret_access_key,
+    )
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", bucket):
+        raise SettingsError(f"WASABI_BUCKET is {bucket!r}: a bucket's name has lower-case letters, digits and hyphens.")
+    if not re.fullmatch(r"[a-z0-9-]+", region):
+        raise SettingsError(f"WASABI_REGION is {region!r}: it must be a region such as eu-central-1.")
+    endpoint = _parse_address(values, "WASABI_ENDPOINT", "https://s3.eu-central-1.wasabisys.com")
+    endpoint = endpoint or f"https://s3.{region}.wasabisys.com"
+    return WasabiSettings(
+        bucket=bucket,
+        region=region,
+        endpoint=endpoint,
+        public_endpoint=_parse_address(values, "WASABI_PUBLIC_ENDPOINT", "https://files.example.com") or endpoint,
+        access_key_id=access_key_id,
+        secret_access_key=secret_access_key,
+    )
+
+
+def _require_all(**given: str) -> None:
+    missing = [name for name, value in given.items() if not value]
+    if missing:
+        there = next(name for name, value in given.items() if value)
+        raise SettingsError(f"{there} is set, and {' and '.join(missing)} is not: set all of them, or none.")
 
 
 def _parse_cookie_key(values: Mapping[str, str]) -> str:

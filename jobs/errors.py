@@ -7,6 +7,7 @@ JobError                  code, message (one sentence for a person), http status
 ├── QuotaExceeded         402: minutes or storage are used up
 ├── StorageError          5xx: files can't be read or written
 └── StoreUnavailable      503: the database or the queue does not answer; nothing is lost
+    └── LoginUnavailable  503: nor does the service that keeps passwords
 AuthError                 401: who is it?
 ├── LoginFailed           name and password do not match
 ├── TooManyTries          429, with the wait
@@ -20,6 +21,9 @@ class DomainError(Exception):
     """Base of both trees. ``message`` is shown to a person, ``detail`` is logged only."""
 
     status = 500
+    remedy = ""
+    """What mends it, as a sentence for whoever runs the product. Anybody may read it among the parts that are not
+    ready: it names settings and commands, never a host, a bucket or a key."""
 
     def __init__(self, code: str, message: str, detail: str = "") -> None:
         super().__init__(code, message, detail)
@@ -88,6 +92,16 @@ class StoreUnavailable(JobError):
         )
 
 
+class LoginUnavailable(StoreUnavailable):
+    """The service that keeps passwords does not answer; whoever is signed in notices nothing."""
+
+    remedy = "Supabase Auth does not answer. Check SUPABASE_URL and SUPABASE_SECRET_KEY, and that this project runs."
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__(detail)
+        self.message = "Passwords can't be checked just now. Try again in a minute."
+
+
 class AuthError(DomainError):
     """Nobody is signed in, or not the right person."""
 
@@ -100,11 +114,8 @@ class AuthError(DomainError):
 class LoginFailed(AuthError):
     """Name and password do not match; never says which."""
 
-    def __init__(self) -> None:
-        super().__init__(
-            "login_failed",
-            "Name and password do not match. Check both, or ask the administrator for a new password.",
-        )
+    def __init__(self, message: str = "Name and password do not match.") -> None:
+        super().__init__("login_failed", message)
 
 
 class TooManyTries(AuthError):

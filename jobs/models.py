@@ -54,6 +54,8 @@ class Session:
     created_at: datetime
     seen_at: datetime
     expires_at: datetime
+    tokens: str = field(default="", repr=False)
+    """Of the session at a service that keeps passwords, sealed; empty where there is none."""
 
 
 class LinkKind(StrEnum):
@@ -177,6 +179,7 @@ class VideoFacts:
     audio_tracks: int
     size_bytes: int
     sha256: str
+    """Identity of the content: its SHA-256, or in a store elsewhere `RemoteFile.sha256`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -305,6 +308,17 @@ class StoredFile:
     key: str
     size_bytes: int
     modified_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteFile:
+    """A file in a store elsewhere, as a process of ours reads it: ranges of a short-lived address; never log it."""
+
+    url: str = field(repr=False)
+    size_bytes: int
+    sha256: str
+    """Identity of the content, made by us of what the store has computed over it: the same bytes, sent in the same
+    parts, have the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

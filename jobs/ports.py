@@ -12,8 +12,8 @@ One contract suite runs over every implementation. Rules that hold for all of th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -26,6 +26,7 @@ from jobs.models import (
     LinkKind,
     Page,
     ProcessingJob,
+    RemoteFile,
     Role,
     Session,
     StoredFile,
@@ -40,17 +41,27 @@ from jobs.models import (
     WorkerInfo,
 )
 
+NIL = "00000000-0000-0000-0000-000000000000"
+"""The id before every other, and nobody's."""
+
+OnProgress = Callable[[float], None]
+"""Is told which part of a transfer is done, 0–1; may be called from several threads."""
+
+
+def ignore_progress(_fraction: float) -> None:
+    """Be told, and do nothing."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Charge:
-    """Minutes a job costs. They are taken once per ``key``: a later job with the same transcript costs nothing.
+    """Minutes a job costs: the length of its video, as the row of it says, whoever asks. They are taken once per
+    ``key``: a later job with the same transcript costs nothing.
 
     ``limit_ms`` is the person's limit for the month (0: none). The charge is given back when the job fails or is
     cancelled, unless another job of the person with the same key waits, runs or has succeeded.
     """
 
     key: str
-    cost_ms: int
     limit_ms: int
 
 
@@ -87,9 +98,11 @@ class Users(Protocol):
 
     def count(self) -> int: ...
     def create(
-        self, *, username: str, full_name: str, role: Role, password_hash: str, only_if_first: bool = False
-    ) -> User | None:
-        """Return the new user; None when the name is taken, or when ``only_if_first`` and there is anyone already."""
+        self, *, username: str, full_name: str, role: Role, password_hash: str, only_if_first: bool = False,
+        user_id: str | None = None,
+    ) -> User | None:  # fmt: skip
+        """Return the new user, with ``user_id`` where it is given; None when that or the name is taken, or when
+        ``only_if_first`` and there is anyone already."""
 
     def get(self, user_id: str) -> User | None: ...
     def find(self, username: str) -> User | None: ...
@@ -115,9 +128,17 @@ class Users(Protocol):
 class Sessions(Protocol):
     """Signed-in browsers."""
 
-    def open(self, user_id: str, *, token_version: int, label: str, expires_at: datetime) -> Session: ...
+    def open(
+        self, user_id: str, *, token_version: int, label: str, expires_at: datetime, tokens: str = ""
+    ) -> Session: ...
     def get(self, session_id: str) -> Session | None: ...
+    def get_with_user(self, session_id: str) -> tuple[Session, User] | None:
+        """Return a session with its person, in one step: every page and every request begins with it."""
+
     def touch(self, session_id: str) -> None: ...
+    def set_tokens(self, session_id: str, tokens: str, *, instead_of: str) -> bool:
+        """Store other tokens; True only when the session is there and still has ``instead_of``."""
+
     def list_open(self, user_id: str) -> Sequence[Session]: ...
     def close(self, user_id: str, session_id: str) -> None: ...
     def close_all(self, user_id: str) -> None: ...
@@ -206,6 +227,15 @@ class Videos(Protocol):
     def list_older(self, before: datetime, limit: int = 100) -> Sequence[Video]:
         """Return everybody's videos that were made before, for retention; never one with an active job."""
 
+    def list_with_jobs(
+        self, *, after: tuple[str, str] = (NIL, NIL), limit: int = 100
+    ) -> Sequence[tuple[Video, Sequence[ProcessingJob]]]:
+        """Return everybody's videos with all of their jobs, for what compares rows and files.
+
+        They come in the order of the owner's id and then their own, which is that of the keys of their files, from
+        behind ``after``, such a pair of ids.
+        """
+
 
 class Jobs(Protocol):
     """Versions of videos being made. The methods without ``user_id`` are the worker's and the recovery's."""
@@ -242,7 +272,10 @@ class Jobs(Protocol):
         """Prolong the lease. Return whether the job is to be cancelled; None when the lease was lost: stop."""
 
     def finish(self, job_id: str, worker_id: str, finish: JobFinish) -> bool:
-        """End a running job; False when the lease was lost (the caller then removes what it stored)."""
+        """End a running job; False when the lease was lost (the caller then removes what it stored).
+
+        True also for who has ended it just so before: an answer may get lost on its way.
+        """
 
     def release(self, job_id: str, worker_id: str, *, reason: str, counts: bool = True) -> ProcessingJob | None:
         """Give a running job back, because its process is known to be dead: to queued, or to its end.
@@ -310,9 +343,21 @@ class Database(Protocol):
 class FileStore(Protocol):
     """Files by key. Keys are made by `jobs.storage` only; an original is never overwritten."""
 
-    # receiving: bytes in order, kept apart from finished files until `finish_upload`
+    # receiving: bytes are kept apart from finished files until `finish_upload`. A store on this machine takes them in
+    # order by `append`; one elsewhere takes parts straight from the browser, at addresses that are signed here.
     def received(self, key: str) -> int:
         """Return how many bytes of an upload are there."""
+
+    def part_bytes(self, size_bytes: int) -> int | None:
+        """Return how large the parts of such an upload are (the last may be smaller), always the same for a size; None
+        where bytes are taken by `append`."""
+
+    def list_parts(self, key: str) -> Mapping[int, int]:
+        """Return the bytes of each part that is there, by its number from 1."""
+
+    def sign_part(self, key: str, number: int, size_bytes: int, *, expires_s: int) -> str:
+        """Return the address to which a browser PUTs one part of exactly so many bytes. Raises `NotFound` where there
+        are no parts."""
 
     def append(self, key: str, offset: int, data: bytes) -> None:
         """Add bytes at the end of an upload. Raises `Conflict` when ``offset`` is not its end."""
@@ -321,7 +366,10 @@ class FileStore(Protocol):
         """Return where the received bytes lie on this machine, for the probe; None when they lie elsewhere."""
 
     def finish_upload(self, key: str) -> None:
-        """Turn the received bytes into the file ``key``; once it is there, doing it again changes nothing."""
+        """Turn the received bytes into the file ``key``; once it is there, doing it again changes nothing.
+
+        Raises `NotFound` when there is neither.
+        """
 
     def discard_upload(self, key: str) -> None: ...
     def list_uploads(self) -> Iterator[StoredFile]:
@@ -329,14 +377,31 @@ class FileStore(Protocol):
 
     # finished files
     def stat(self, key: str) -> StoredFile | None: ...
-    def put(self, key: str, path: Path) -> None:
-        """Store a local file whole or not at all; the local file may be moved away."""
+    def put(self, key: str, path: Path, *, on_progress: OnProgress = ignore_progress) -> None:
+        """Store a local file whole or not at all; the local file may be moved away. Raises `Conflict` for an original
+        that is there."""
 
-    def fetch(self, key: str, path: Path, *, should_cancel: Callable[[], bool] = lambda: False) -> Path:
-        """Return a local path with the file's bytes, read-only: ``path``, filled, or where they already lie."""
+    def fetch(
+        self,
+        key: str,
+        path: Path,
+        *,
+        should_cancel: Callable[[], bool] = lambda: False,
+        on_progress: OnProgress = ignore_progress,
+    ) -> Path:
+        """Return a local path with the file's bytes, read-only: ``path``, filled, or where they already lie.
+
+        Stops early, with part of them, when it is to cancel. Raises `NotFound`.
+        """
 
     def local_path(self, key: str) -> Path | None:
         """Return the path of a file that lies on this machine, for sending it; None when a link must serve."""
+
+    def open_remote(self, key: str) -> RemoteFile | None:
+        """Return how a process on this machine reads parts of a file that lies elsewhere; None when it lies here.
+
+        Raises `NotFound`.
+        """
 
     def link(self, key: str, *, file_name: str, media_type: str, download: bool, expires_s: int) -> str | None:
         """Return a short-lived address of the file; None when it lies on this machine."""
@@ -367,10 +432,86 @@ class Queue(Protocol):
         """Return a sentence about the working queue. Raises `StoreUnavailable`."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokens:
+    """A session at a service that keeps passwords; never log them."""
+
+    access: str = field(repr=False)
+    refresh: str = field(repr=False)
+    """Is good for one renewal."""
+    expires_at: datetime
+    """From when on it has to be renewed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """What the right password is answered with."""
+
+    user_id: str
+    tokens: Tokens | None
+    """None where nobody else keeps sessions."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Added:
+    """A login name that has just got its password. An account here is to be made with it."""
+
+    user_id: str | None
+    """The account must have this id; None leaves it to the database."""
+    password_hash: str | None
+    """To be stored with the account; None where somebody else keeps it."""
+
+
+class Passwords(Protocol):
+    """Who knows passwords: our own table, or a service. It decides nothing else about a person.
+
+    Names and new passwords are checked and cleaned before they come here. A service may have rules of its own: all
+    methods raise `Refused` by field, `TooManyTries`, and `LoginUnavailable` when it does not answer.
+    """
+
+    @property
+    def by_email(self) -> bool:
+        """Whether login names are e-mail addresses."""
+
+    def check(self, name: str, password: str, *, address: str) -> Proof | None:
+        """Return the proof of a right pair; None for every other one, known or not. Raises `AuthError` when the pair is
+        right and may still not be used."""
+
+    def sign_in(self, name: str, password: str, *, address: str) -> Tokens | None:
+        """Open a session with a pair that is right; None where nobody else keeps sessions."""
+
+    def add(self, name: str, password: str | None) -> Added | None:
+        """Give a new login name its password; None when the name is taken.
+
+        Without a password nobody can log in until `replace`, and a name that a service knows already is taken over.
+        """
+
+    def replace(self, user: User, password: str) -> str | None:
+        """Set another password, which ends every session of the person there.
+
+        Return the hash to store with the account; None where somebody else keeps it.
+        """
+
+    def set_active(self, user_id: str, is_active: bool) -> None:
+        """Bar a person, or let them in again."""
+
+    def remove(self, user_id: str) -> None:
+        """Forget a person. Nothing happens when there is none."""
+
+    def renew(self, tokens: Tokens) -> Tokens | None:
+        """Return fresh tokens; None when the session, or the person, is not welcome there any more."""
+
+    def end(self, tokens: Tokens, *, everywhere: bool) -> bool:
+        """End this session there, or all of the person's; return whether these tokens were still good for it."""
+
+    def check_service(self) -> str:
+        """Return a sentence for the health page; empty where there is no service."""
+
+
 class Prober(Protocol):
     """Looks at an untrusted file, in a process of its own with limits."""
 
-    def probe(self, path: Path) -> VideoFacts:
+    def probe(self, source: Path | RemoteFile) -> VideoFacts:
         """Return what the file is. Raises `Refused` with the sentence of the pipeline for the person."""
 
 

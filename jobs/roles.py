@@ -16,3 +16,15 @@ def require_admin(ports: Ports, actor: User) -> None:
 def is_admin(user: User | None) -> bool:
     """Tell whether this is an account that may do what administrators may."""
     return user is not None and user.role is Role.ADMIN and user.is_active
+
+
+def has_other_administrator(ports: Ports, user_id: str) -> bool:
+    """Tell whether an active administrator is left without this one."""
+    offset = 0
+    while True:
+        page = ports.database.users.list_all(offset=offset, limit=200)
+        if any(one.role is Role.ADMIN and one.is_active and one.id != user_id for one in page.items):
+            return True
+        offset += len(page.items)
+        if not page.items or offset >= page.total:
+            return False

@@ -6,25 +6,27 @@ import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
 
-from adapters.sqlite.rows import make_id, make_link, make_session, make_throttle, to_ms
+from adapters.sqlite.rows import make_id, make_link, make_session, make_throttle, make_user, to_ms
 from adapters.sqlite.store import Store
 from jobs.errors import NotFound
-from jobs.models import Link, LinkKind, Role, Session, Throttle
+from jobs.models import Link, LinkKind, Role, Session, Throttle, User
+
+_OPEN = "SELECT * FROM sessions WHERE id = ? AND expires_at > ?"
 
 
 class SqliteSessions:
-    """`jobs.ports.Sessions`. An expired one, or one of an older token version, is not there any more."""
+    """`jobs.ports.Sessions`. An expired one is not there any more, and of an older token version none is listed."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def open(self, user_id: str, *, token_version: int, label: str, expires_at: datetime) -> Session:
+    def open(self, user_id: str, *, token_version: int, label: str, expires_at: datetime, tokens: str = "") -> Session:
         now = self._store.now_ms()
         try:
             with self._store.write() as connection:
                 row = connection.execute(
-                    "INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING *",
-                    (make_id(), user_id, token_version, label, now, now, to_ms(expires_at)),
+                    "INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING *",
+                    (make_id(), user_id, token_version, label, now, now, to_ms(expires_at), tokens),
                 ).fetchone()
         except sqlite3.IntegrityError as error:
             raise NotFound(detail="a session for nobody") from error
@@ -32,14 +34,27 @@ class SqliteSessions:
 
     def get(self, session_id: str) -> Session | None:
         with self._store.read() as connection:
-            row = connection.execute(
-                "SELECT * FROM sessions WHERE id = ? AND expires_at > ?", (session_id, self._store.now_ms())
-            ).fetchone()
+            row = connection.execute(_OPEN, (session_id, self._store.now_ms())).fetchone()
         return make_session(row) if row else None
+
+    def get_with_user(self, session_id: str) -> tuple[Session, User] | None:
+        with self._store.read() as connection:
+            session = connection.execute(_OPEN, (session_id, self._store.now_ms())).fetchone()
+            if session is None:
+                return None
+            user = connection.execute("SELECT * FROM users WHERE id = ?", (session["user_id"],)).fetchone()
+        return make_session(session), make_user(user)
 
     def touch(self, session_id: str) -> None:
         with self._store.write() as connection:
             connection.execute("UPDATE sessions SET seen_at = ? WHERE id = ?", (self._store.now_ms(), session_id))
+
+    def set_tokens(self, session_id: str, tokens: str, *, instead_of: str) -> bool:
+        with self._store.write() as connection:
+            changed = connection.execute(
+                "UPDATE sessions SET tokens = ? WHERE id = ? AND tokens = ?", (tokens, session_id, instead_of)
+            )
+            return changed.rowcount == 1
 
     def list_open(self, user_id: str) -> Sequence[Session]:
         with self._store.read() as connection:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import sqlite3
 from datetime import UTC, datetime
 
+from adapters.sentences import describe_lack_of_minutes, describe_lack_of_room
 from jobs.errors import QuotaExceeded
 from jobs.ports import Charge
-
-_UNITS = (("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
 
 
 def get_period(now: datetime) -> str:
@@ -48,20 +47,24 @@ def check_room(connection: sqlite3.Connection, user_id: str, size_bytes: int, li
         return
     left = max(0, limit_bytes - sum_stored(connection, user_id))
     if size_bytes > left:
-        raise QuotaExceeded("quota_storage", describe_lack_of_room(size_bytes, left))
+        raise QuotaExceeded("quota_bytes", describe_lack_of_room(size_bytes, left))
 
 
 def take(connection: sqlite3.Connection, user_id: str, job_id: str, charge: Charge, now: datetime, now_ms: int) -> None:
-    """Charge a new job, unless its key is paid for. Raises `QuotaExceeded`."""
+    """Charge the length of a new job's video, unless its key is paid for. Raises `QuotaExceeded`."""
     if has_charge(connection, user_id, charge.key):
         return
+    row = connection.execute(
+        "SELECT duration_ms FROM videos JOIN jobs ON jobs.video_id = videos.id WHERE jobs.id = ?", (job_id,)
+    ).fetchone()
+    cost_ms = int(row["duration_ms"])
     if charge.limit_ms:
         left = max(0, charge.limit_ms - sum_used(connection, user_id, now))
-        if charge.cost_ms > left:
-            raise QuotaExceeded("quota_minutes", describe_lack_of_minutes(charge.cost_ms, left, now))
+        if cost_ms > left:
+            raise QuotaExceeded("quota_minutes", describe_lack_of_minutes(cost_ms, left, now))
     connection.execute(
         "INSERT INTO charges (user_id, key, period, cost_ms, job_id, created_at) VALUES (?, ?, ?, ?, ?, ?)",
-        (user_id, charge.key, get_period(now), charge.cost_ms, job_id, now_ms),
+        (user_id, charge.key, get_period(now), cost_ms, job_id, now_ms),
     )
 
 
@@ -93,26 +96,3 @@ def give_back(connection: sqlite3.Connection, job_id: str) -> None:
         connection.execute("DELETE FROM charges WHERE job_id = ?", (job_id,))
     else:
         connection.execute("UPDATE charges SET job_id = ? WHERE job_id = ?", (heir["id"], job_id))
-
-
-def describe_lack_of_minutes(needed_ms: int, left_ms: int, now: datetime) -> str:
-    """Return the sentence for somebody whose minutes of this month do not suffice."""
-    needed, left = -(-needed_ms // 60_000), left_ms // 60_000
-    now = now.astimezone(UTC)
-    end = datetime(now.year + now.month // 12, now.month % 12 + 1, 1, tzinfo=UTC)
-    need = "1 minute is needed" if needed == 1 else f"{needed} minutes are needed"
-    have = {0: "none is left", 1: "1 is left"}.get(left, f"{left} are left")
-    return f"{need}, {have} until 1 {end:%B}. Wait until then, or ask the administrator for more."
-
-
-def describe_lack_of_room(needed_bytes: int, left_bytes: int) -> str:
-    """Return the sentence for somebody whose storage does not suffice."""
-    need, have = _describe_size(needed_bytes, up=True), _describe_size(left_bytes, up=False)
-    left = f"{have} is left" if left_bytes else "none is left"
-    return f"{need} of storage is needed, {left}. Delete videos you no longer need, or ask the administrator for more."
-
-
-def _describe_size(size: int, *, up: bool) -> str:
-    name, unit = next((pair for pair in _UNITS if size >= pair[1]), ("bytes", 1))
-    tenths = -(-size * 10 // unit) if up else size * 10 // unit
-    return f"{tenths // 10}.{tenths % 10} {name}" if tenths % 10 else f"{tenths // 10} {name}"

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
 
+from adapters.sentences import BEING_MADE
 from adapters.sqlite import charges
 from adapters.sqlite.leases import SqliteLeases, end_job, log_event
 from adapters.sqlite.rows import dump_json, make_event, make_id, make_job, to_ms
@@ -34,7 +35,7 @@ class SqliteJobs(SqliteLeases):
                 "SELECT 1 FROM jobs WHERE video_id = ? AND status IN ('queued', 'running')", (video_id,)
             ).fetchone()
             if active is not None:
-                raise Conflict("This video is being made already. Wait until it is done, or cancel it first.")
+                raise Conflict(BEING_MADE)
             return insert_job(connection, user_id, video_id, options, charge, idempotency_key, now)
 
     def get(self, user_id: str, job_id: str) -> ProcessingJob | None:

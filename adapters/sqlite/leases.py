@@ -5,13 +5,12 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
+from adapters.sentences import WORKER_LOST, describe_lost_worker
 from adapters.sqlite import charges
 from adapters.sqlite.rows import dump_json, make_job, make_video
 from adapters.sqlite.store import Store
 from jobs.models import JobStatus, Json, ProcessingJob, Video
 from jobs.ports import JobFinish
-
-WORKER_LOST = "worker_lost"
 
 
 class SqliteLeases:
@@ -61,7 +60,7 @@ class SqliteLeases:
         with self._store.write() as connection:
             job = _find_held(connection, job_id, worker_id)
             if job is None:
-                return False
+                return _has_finished(connection, job_id, worker_id, finish)
             if finish.status is JobStatus.SUCCEEDED:
                 _succeed(connection, job, finish, self._store.now_ms())
             else:
@@ -177,19 +176,20 @@ def end_job(
     return make_job(row)
 
 
-def describe_lost_worker(job_id: str) -> str:
-    """Return the sentence for a job that no worker brought to its end."""
-    return (
-        "Something broke on our side. Your original is safe. "
-        f"Try again; if it fails once more, tell the administrator: job {job_id[:4].upper()}."
-    )
-
-
 def _find_held(connection: sqlite3.Connection, job_id: str, worker_id: str) -> sqlite3.Row | None:
     row: sqlite3.Row | None = connection.execute(
         "SELECT * FROM jobs WHERE id = ? AND worker_id = ? AND status = 'running'", (job_id, worker_id)
     ).fetchone()
     return row
+
+
+def _has_finished(connection: sqlite3.Connection, job_id: str, worker_id: str, finish: JobFinish) -> bool:
+    """Tell whether this worker ended the job just so: it says so again when it did not hear our answer."""
+    found = connection.execute(
+        "SELECT 1 FROM jobs WHERE id = ? AND worker_id = ? AND status = ? AND error_code = ? AND stored_attempt = ?",
+        (job_id, worker_id, finish.status, finish.error_code, finish.stored_attempt),
+    ).fetchone()
+    return found is not None
 
 
 def _take_back(connection: sqlite3.Connection, job: sqlite3.Row, now_ms: int, reason: str) -> ProcessingJob:

@@ -93,6 +93,7 @@ def make_session(row: sqlite3.Row) -> Session:
         created_at=from_ms(row["created_at"]),
         seen_at=from_ms(row["seen_at"]),
         expires_at=from_ms(row["expires_at"]),
+        tokens=row["tokens"],
     )
 
 

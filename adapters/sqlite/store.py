@@ -11,7 +11,6 @@ import os
 import sqlite3
 import threading
 import time
-import unicodedata
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from adapters.sqlite.rows import to_ms
+from adapters.text import fold_text
 from jobs.errors import StoreUnavailable
 
 TIMEOUT_S = 10.0
@@ -28,11 +28,6 @@ MAX_IDLE = 8
 _FORK_WAIT_S = TIMEOUT_S + 5
 
 _STORES: weakref.WeakSet[Store] = weakref.WeakSet()
-
-
-def fold_text(text: str) -> str:
-    """Return text as it is compared in a search: without case, composed."""
-    return unicodedata.normalize("NFKC", text).casefold()
 
 
 class Store:

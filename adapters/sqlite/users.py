@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlite3
 
 from adapters.sqlite.rows import dump_json, make_id, make_pattern, make_user
-from adapters.sqlite.store import Store, fold_text
+from adapters.sqlite.store import Store
+from adapters.text import fold_text
 from jobs.models import Json, Page, Role, User
 
 _LEAVES_AN_ADMIN = """
@@ -25,8 +26,9 @@ class SqliteUsers:
             return int(connection.execute("SELECT count(*) FROM users").fetchone()[0])
 
     def create(
-        self, *, username: str, full_name: str, role: Role, password_hash: str, only_if_first: bool = False
-    ) -> User | None:
+        self, *, username: str, full_name: str, role: Role, password_hash: str, only_if_first: bool = False,
+        user_id: str | None = None,
+    ) -> User | None:  # fmt: skip
         now = self._store.now_ms()
         with self._store.write() as connection:
             row = connection.execute(
@@ -34,11 +36,11 @@ class SqliteUsers:
                 INSERT INTO users (id, username, full_name, role, created_at)
                 SELECT :id, :username, :full_name, :role, :now
                 WHERE NOT :only_if_first OR NOT EXISTS (SELECT 1 FROM users)
-                ON CONFLICT (username) DO NOTHING
+                ON CONFLICT DO NOTHING
                 RETURNING *
                 """,
                 {
-                    "id": make_id(),
+                    "id": user_id or make_id(),
                     "username": username.lower(),
                     "full_name": full_name,
                     "role": role,

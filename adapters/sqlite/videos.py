@@ -6,14 +6,16 @@ import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
 
+from adapters.sentences import UPLOAD_REFUSED
 from adapters.sqlite import charges
 from adapters.sqlite.jobs import find_job, insert_job
 from adapters.sqlite.leases import find_positions
 from adapters.sqlite.rows import dump_json, make_job, make_pattern, make_video, to_ms
-from adapters.sqlite.store import Store, fold_text
+from adapters.sqlite.store import Store
+from adapters.text import fold_text
 from jobs.errors import Conflict, NotFound
 from jobs.models import Json, Page, ProcessingJob, Upload, Video, VideoCard, VideoFacts, VideoQuery
-from jobs.ports import Charge
+from jobs.ports import NIL, Charge
 
 _ORDERS = {
     "newest": "videos.created_at DESC, videos.seq DESC",
@@ -163,6 +165,21 @@ class SqliteVideos:
             ).fetchall()
         return tuple(map(make_video, rows))
 
+    def list_with_jobs(
+        self, *, after: tuple[str, str] = (NIL, NIL), limit: int = 100
+    ) -> Sequence[tuple[Video, Sequence[ProcessingJob]]]:
+        with self._store.read() as connection:
+            rows = connection.execute(
+                "SELECT * FROM videos WHERE (user_id, id) > (?, ?) ORDER BY user_id, id LIMIT ?", (*after, limit)
+            ).fetchall()
+            jobs: dict[str, list[ProcessingJob]] = {row["id"]: [] for row in rows}
+            for job in connection.execute(
+                "SELECT * FROM jobs WHERE video_id IN (SELECT value FROM json_each(?)) ORDER BY seq",
+                (dump_json(list(jobs)),),
+            ):
+                jobs[job["video_id"]].append(make_job(job))
+        return tuple((make_video(row), tuple(jobs[row["id"]])) for row in rows)
+
 
 def _find_row(connection: sqlite3.Connection, user_id: str, video_id: str) -> sqlite3.Row | None:
     row: sqlite3.Row | None = connection.execute(
@@ -184,7 +201,7 @@ def _check_upload(connection: sqlite3.Connection, upload: Upload) -> None:
     if row is None or row["state"] == "done":
         raise NotFound(detail="the upload, or the video it became, was deleted")
     if row["state"] == "refused":
-        raise Conflict("This upload was refused. Choose the file again.")
+        raise Conflict(UPLOAD_REFUSED)
 
 
 def _make_cards(connection: sqlite3.Connection, videos: Sequence[sqlite3.Row]) -> list[VideoCard]:

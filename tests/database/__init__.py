@@ -57,9 +57,9 @@ def make_upload(database: Database, user: User, *, name: str = "talk.mov", size_
     )
 
 
-def make_charge(key: str = "", *, minutes: int = 2, limit_minutes: int = 0) -> Charge:
+def make_charge(key: str = "", *, limit_minutes: int = 0) -> Charge:
     """Return a charge; every one of them has its own key unless one is given."""
-    return Charge(key=key or f"key-{next(_numbers)}", cost_ms=minutes * MINUTE_MS, limit_ms=limit_minutes * MINUTE_MS)
+    return Charge(key=key or f"key-{next(_numbers)}", limit_ms=limit_minutes * MINUTE_MS)
 
 
 def make_video(
@@ -157,8 +157,8 @@ def _run(function: Callable[[Database, Mapping[str, str]], T], argument: Mapping
 
 
 def try_to_reserve(database: Database, argument: Mapping[str, str]) -> bool:
-    """Make a job of one minute where ten are allowed; tell whether there was room."""
-    charge = make_charge(f"race-{argument['video_id']}", minutes=1, limit_minutes=10)
+    """Make one more job of a video within the limit; tell whether there was room."""
+    charge = Charge(key=f"race-{argument['video_id']}", limit_ms=int(argument["limit_ms"]))
     try:
         job = database.jobs.create(
             argument["user_id"], argument["video_id"], options={}, charge=charge, idempotency_key=""

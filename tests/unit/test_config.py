@@ -8,21 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from config import PROJECT_ROOT, Settings, SettingsError, load_settings
+from config import PROJECT_ROOT, Settings, SettingsError, SupabaseSettings, WasabiSettings, load_settings
 from pipeline.options import SpeechEngine
 
 NAMES = {"sign_up": "SIGNUP"}
 """Settings whose variable is not the field's own name."""
 DERIVED = {"redis_is_embedded"}
+GROUPS = {"supabase": SupabaseSettings, "wasabi": WasabiSettings}
 
 
-def names_of_settings() -> dict[str, str]:
-    """Return the environment variable of every field."""
-    return {
-        field.name: NAMES.get(field.name, field.name.upper())
-        for field in fields(Settings)
-        if field.name not in DERIVED
-    }  # fmt: skip
+def names_of_settings() -> set[str]:
+    """Return the environment variable of every field, also of those in a group."""
+    single = {field.name for field in fields(Settings)} - DERIVED - set(GROUPS)
+    grouped = {f"{group}_{field.name}" for group, kind in GROUPS.items() for field in fields(kind)}
+    return {NAMES.get(name, name.upper()) for name in single | grouped}
 
 
 def test_defaults() -> None:
@@ -49,6 +48,10 @@ def test_defaults() -> None:
         retention_days=0,
         redis_url=f"unix://{PROJECT_ROOT}/data/run/valkey.sock",
         redis_is_embedded=True,
+        supabase=None,
+        supabase_db_url="",
+        wasabi=None,
+        auth_backend="table",
     )
 
 
@@ -74,6 +77,18 @@ EVERY_SETTING = {
     "QUOTA_BYTES": "7000",
     "RETENTION_DAYS": "30",
     "REDIS_URL": "rediss://:secret@queue.example.com:6380/1",
+    "SUPABASE_URL": "https://abcd.supabase.co/",
+    "SUPABASE_SECRET_KEY": "sb_secret_1",
+    "SUPABASE_PUBLISHABLE_KEY": "sb_publishable_1",
+    "SUPABASE_SIGNING_KEY": '{"kty": "EC", "d": "secret"}',
+    "SUPABASE_DB_URL": "postgresql://postgres:secret@db.example.com/postgres",
+    "AUTH_BACKEND": "supabase",
+    "WASABI_BUCKET": "our-videos",
+    "WASABI_REGION": "eu-central-1",
+    "WASABI_ENDPOINT": "http://10.0.0.9:8333/",
+    "WASABI_PUBLIC_ENDPOINT": "https://files.example.com/",
+    "WASABI_ACCESS_KEY_ID": "secret-id",
+    "WASABI_SECRET_ACCESS_KEY": "secret-key",
 }
 
 
@@ -101,19 +116,71 @@ def test_every_setting_is_read() -> None:
         retention_days=30,
         redis_url="rediss://:secret@queue.example.com:6380/1",
         redis_is_embedded=False,
+        supabase=SupabaseSettings(
+            url="https://abcd.supabase.co",
+            secret_key="sb_secret_1",
+            publishable_key="sb_publishable_1",
+            signing_key='{"kty": "EC", "d": "secret"}',
+        ),
+        supabase_db_url="postgresql://postgres:secret@db.example.com/postgres",
+        wasabi=WasabiSettings(
+            bucket="our-videos",
+            region="eu-central-1",
+            endpoint="http://10.0.0.9:8333",
+            public_endpoint="https://files.example.com",
+            access_key_id="secret-id",
+            secret_access_key="secret-key",
+        ),
+        auth_backend="supabase",
     )
-    assert set(EVERY_SETTING) == set(names_of_settings().values()), "a setting is not tried here"
+    assert set(EVERY_SETTING) == names_of_settings(), "a setting is not tried here"
+
+
+SUPABASE = {"SUPABASE_URL": "https://abcd.supabase.co", "SUPABASE_SECRET_KEY": "sb_secret_1"}
+WASABI = {
+    "WASABI_BUCKET": "our-videos",
+    "WASABI_REGION": "eu-central-1",
+    "WASABI_ACCESS_KEY_ID": "id",
+    "WASABI_SECRET_ACCESS_KEY": "key",
+}
+
+
+def test_wasabi_is_found_by_its_region() -> None:
+    wasabi = load_settings(WASABI).wasabi
+    assert wasabi is not None
+    assert wasabi.endpoint == wasabi.public_endpoint == "https://s3.eu-central-1.wasabisys.com"
+
+
+def test_keys_of_older_projects_are_taken_too() -> None:
+    older = {"SUPABASE_SERVICE_ROLE_KEY": "service", "SUPABASE_ANON_KEY": "anon"}
+    supabase = load_settings({"SUPABASE_URL": SUPABASE["SUPABASE_URL"], **older}).supabase
+    assert supabase is not None
+    assert (supabase.secret_key, supabase.publishable_key) == ("service", "anon")
+
+
+@pytest.mark.parametrize("missing", [*SUPABASE, *WASABI])
+def test_half_of_a_store_is_refused_with_what_is_missing(missing: str) -> None:
+    whole = SUPABASE if missing in SUPABASE else WASABI
+    given = {name: value for name, value in whole.items() if name != missing}
+    with pytest.raises(SettingsError, match=f" is set, and {missing} is not: set all of them, or none.$"):
+        load_settings(given)
+
+
+def test_supabase_cannot_know_passwords_without_supabase() -> None:
+    with pytest.raises(SettingsError, match=r"^AUTH_BACKEND is 'supabase': then SUPABASE_URL must be set too\.$"):
+        load_settings({"AUTH_BACKEND": "supabase"})
 
 
 def test_secrets_are_not_printed() -> None:
     shown = repr(load_settings(EVERY_SETTING))
     assert EVERY_SETTING["COOKIE_KEY"] not in shown
-    assert "secret" not in shown
+    for word in ("secret", "sb_publishable_1"):
+        assert word not in shown
 
 
 @pytest.mark.parametrize("blank", ["", "  "])
 def test_an_empty_value_counts_as_unset(blank: str) -> None:
-    names = ["XDG_CACHE_HOME", *names_of_settings().values()]
+    names = ["XDG_CACHE_HOME", *names_of_settings()]
     assert load_settings(dict.fromkeys(names, blank)) == load_settings({})
 
 
@@ -184,11 +251,17 @@ def test_the_socket_of_the_queue_fits_into_a_socket_address() -> None:
         ("RETENTION_DAYS", "9999999999999999", "it must be a whole number of at least 0."),
         ("PUBLIC_URL", "videos.example.com", "it must be an address such as https://videos.example.com."),
         ("PUBLIC_URL", "https://example.com/videos", "it must be an address such as https://videos.example.com."),
+        ("AUTH_BACKEND", "ldap", "it must be one of table, supabase."),
+        ("SUPABASE_URL", "abcd.supabase.co", "it must be an address such as https://abcdefgh.supabase.co."),
+        ("WASABI_ENDPOINT", "s3.example.com", "it must be an address such as https://s3.eu-central-1.wasabisys.com."),
+        ("WASABI_PUBLIC_ENDPOINT", "files", "it must be an address such as https://files.example.com."),
+        ("WASABI_REGION", "Frankfurt am Main", "it must be a region such as eu-central-1."),
+        ("WASABI_BUCKET", "Our Videos", "a bucket's name has lower-case letters, digits and hyphens."),
     ],
 )
 def test_a_bad_value_names_the_variable_and_the_rule(name: str, value: str, rule: str) -> None:
     with pytest.raises(SettingsError, match=f"^{name} is '{value}': .*{re.escape(rule)}$"):
-        load_settings({name: value})
+        load_settings({**(WASABI if name.startswith("WASABI_") else {}), name: value})
 
 
 @pytest.mark.parametrize(
@@ -196,6 +269,11 @@ def test_a_bad_value_names_the_variable_and_the_rule(name: str, value: str, rule
     [
         ("COOKIE_KEY", "short secret", "COOKIE_KEY is too short: it must have at least 32 bytes."),
         ("REDIS_URL", "http://:password@host", "REDIS_URL must begin with redis://, rediss:// or unix://."),
+        (
+            "PUBLIC_URL",
+            "https://user:password@example.com",
+            "PUBLIC_URL is no plain address: it must be an address such as https://videos.example.com.",
+        ),
     ],
 )
 def test_a_bad_secret_is_not_repeated(name: str, value: str, sentence: str) -> None:
@@ -210,5 +288,5 @@ def test_settings_do_not_change() -> None:
 
 def test_the_example_names_every_setting_with_its_default() -> None:
     example = dict(re.findall(r"^#([A-Z_]+)=(.*)$", (PROJECT_ROOT / ".env.example").read_text("utf-8"), re.MULTILINE))
-    assert set(example) == set(names_of_settings().values())
+    assert set(example) == names_of_settings()
     assert load_settings(example) == load_settings({})

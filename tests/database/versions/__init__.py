@@ -15,6 +15,7 @@ from pathlib import Path
 from adapters.sqlite import SqliteDatabase
 from adapters.sqlite.schema import read_migrations
 from jobs.models import LinkKind, Role, WorkerInfo
+from jobs.ports import Database
 from tests.database import FAILURE, claim, make_job, make_person, make_upload, make_video, process
 
 FOLDER = Path(__file__).parent
@@ -24,6 +25,12 @@ NOW = datetime(2026, 11, 15, 12, tzinfo=UTC)
 def fill(path: Path) -> None:
     """Make a database with rows in every table."""
     database = SqliteDatabase(path, now=lambda: NOW)
+    fill_tables(database)
+    database.close()
+
+
+def fill_tables(database: Database) -> None:
+    """Put rows into every table of any database."""
     boss, ann = make_person(database, "boss", role=Role.ADMIN), make_person(database, "ann")
     later = NOW + timedelta(days=7)
     database.sessions.open(ann.id, token_version=1, label="Firefox on Linux", expires_at=later)
@@ -41,7 +48,6 @@ def fill(path: Path) -> None:
     claim(database, make_video(database, ann, "Running")[1])
     database.workers.beat(WorkerInfo(id="w", host="h", pid=1, started_at=NOW, seen_at=NOW, info={"cores": 2}))
     database.get_secret("cookie_key", lambda: "secret")
-    database.close()
 
 
 def dump(path: Path) -> str:
