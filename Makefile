@@ -25,7 +25,7 @@ whisper := $(shell grep -o '^openai-whisper==[^ ]*' requirements.txt)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run worker weights auto-editor video test test-slow test-saboteurs bench screens lint clean
+.PHONY: help setup run worker migrate bucket sweep reconcile weights auto-editor video test test-slow test-saboteurs bench screens lint clean
 
 help: ## List the commands
 	@echo 'Mini Video Factory: raw talking video in, tight captioned video out.'
@@ -41,6 +41,18 @@ run: weights ## Start the product: it says where to open it; Ctrl-C stops all of
 
 worker: weights ## Start one more worker beside a running product
 	@$(PY) -m jobs.worker
+
+migrate: $(RUNTIME) ## Bring the PostgreSQL below Supabase up to date, and say what was done [ARGS=--dry-run]
+	@$(PY) -m jobs.upkeep migrate $(ARGS)
+
+bucket: $(RUNTIME) ## Make the S3 bucket if it is missing, and let browsers upload to it [ARGS=--dry-run]
+	@$(PY) -m jobs.upkeep bucket $(ARGS)
+
+sweep: $(RUNTIME) ## Remove unfinished uploads, files no row needs, videos past their time [ARGS=--dry-run]
+	@$(PY) -m jobs.upkeep sweep $(ARGS)
+
+reconcile: $(RUNTIME) ## Compare what the database says is stored with what is, and show differences
+	@$(PY) -m jobs.upkeep reconcile $(ARGS)
 
 weights: $(RUNTIME) ## Get the speech weights, if they are not there yet
 	@$(PY) -m pipeline.weights

@@ -273,7 +273,7 @@ def test_the_status_machine_is_in_the_tables(
         "UPDATE charges SET period = '2026-1'",
         "INSERT INTO charges SELECT user_id, key, period, 1, NULL, 1 FROM charges",
         "INSERT INTO credentials VALUES ('nobody', 'hash', 1)",
-        "INSERT INTO sessions VALUES ('s', 'nobody', 1, '', 1, 1, 1)",
+        "INSERT INTO sessions VALUES ('s', 'nobody', 1, '', 1, 1, 1, '')",
     ],
 )
 def test_broken_rules_are_refused(path: Path, database: SqliteDatabase, statement: str) -> None:

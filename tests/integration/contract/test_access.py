@@ -42,16 +42,33 @@ def test_a_session_is_found_until_it_ends(database: Database, ann: User, clock: 
     assert (session.user_id, session.token_version, session.label) == (ann.id, ann.token_version, "Firefox on Linux")
     assert session.seen_at == session.created_at
     assert database.sessions.get(session.id) == session
+    assert database.sessions.get_with_user(session.id) == (session, database.users.get(ann.id))
     assert list(database.sessions.list_open(ann.id)) == [session]
     clock.advance(hours=2)
     assert database.sessions.get(session.id) is None
+    assert database.sessions.get_with_user(session.id) is None
     assert not database.sessions.list_open(ann.id)
     assert database.sessions.get("none") is None
+    assert database.sessions.get_with_user("none") is None
 
 
 def test_a_session_for_nobody_is_refused(database: Database, ann: User, clock: Clock) -> None:
     with pytest.raises(NotFound):
         open_session(database, replace(ann, id="nobody"), clock)
+
+
+def test_tokens_of_a_session_change_hands_once(database: Database, ann: User, clock: Clock) -> None:
+    later = clock() + timedelta(hours=1)
+    session = database.sessions.open(ann.id, token_version=1, label="", expires_at=later, tokens="first")
+    assert session.tokens == "first"
+    assert open_session(database, ann, clock).tokens == ""
+    assert database.sessions.set_tokens(session.id, "second", instead_of="first")
+    assert not database.sessions.set_tokens(session.id, "third", instead_of="first")
+    found = database.sessions.get(session.id)
+    assert found is not None and found.tokens == "second"
+    assert {one.tokens for one in database.sessions.list_open(ann.id)} == {"second", ""}
+    database.sessions.close(ann.id, session.id)
+    assert not database.sessions.set_tokens(session.id, "third", instead_of="second")
 
 
 def test_using_a_session_is_remembered(database: Database, ann: User, clock: Clock) -> None:

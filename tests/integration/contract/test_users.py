@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import uuid4
+
 import pytest
 
 from jobs.models import LinkKind, Role, User
@@ -47,6 +49,24 @@ def test_a_name_is_taken_once_whatever_its_case(database: Database, ann: User) -
     assert database.users.create(username="ANN", full_name="", role=Role.ADMIN, password_hash="other") is None
     assert database.users.password_hash(ann.id) == "hash"
     assert database.users.count() == 1
+
+
+def test_an_account_may_bring_its_id_which_is_taken_once(database: Database, ann: User) -> None:
+    brought = str(uuid4())
+    bob = database.users.create(username="bob", full_name="", role=Role.USER, password_hash="h", user_id=brought)
+    assert bob is not None and bob.id == brought
+    assert database.users.get(brought) == bob
+    for name, user_id in (("cleo", brought), ("bob", str(uuid4())), ("bob", brought), ("cleo", ann.id)):
+        created = database.users.create(username=name, full_name="", role=Role.USER, password_hash="h", user_id=user_id)
+        assert created is None
+    assert database.users.find("cleo") is None
+    assert database.users.count() == 2
+
+
+def test_an_address_may_be_the_name(database: Database) -> None:
+    address = f"{'a' * 242}@example.com"
+    user = database.users.create(username=address, full_name="", role=Role.USER, password_hash="h")
+    assert user is not None and database.users.find(address) == user
 
 
 def test_only_the_first_is_made_when_that_is_asked(database: Database) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from jobs.errors import Conflict, NotFound, QuotaExceeded
 from jobs.models import JobStatus, Page, UploadState, User, VideoCard, VideoQuery
-from jobs.ports import Database
+from jobs.ports import NIL, Database
 from tests.database import (
     FACTS,
     FAILURE,
@@ -282,3 +282,33 @@ def test_old_videos_are_listed_unless_something_is_being_made(
     assert [video.id for video in database.videos.list_older(before)] == [first.id, second.id]
     assert [video.id for video in database.videos.list_older(before, limit=1)] == [first.id]
     assert waiting.id not in {video.id for video in database.videos.list_older(clock())}
+
+
+# --- what compares rows and files ---
+
+
+def test_everybodys_videos_come_with_their_jobs_in_the_order_of_their_keys(
+    database: Database, ann: User, bob: User
+) -> None:
+    made: dict[tuple[str, str], list[str]] = {}
+    for number in range(7):
+        video, job = make_video(database, (ann, bob)[number % 2])
+        process(database, job)
+        again = [make_job(database, video).id] if number < 3 else []
+        made[video.user_id, video.id] = [job.id, *again]
+    found = database.videos.list_with_jobs()
+    assert [(video.user_id, video.id) for video, _ in found] == sorted(made)
+    assert {(video.user_id, video.id): [job.id for job in jobs] for video, jobs in found} == made
+    for video, jobs in found:
+        assert database.videos.get(video.user_id, video.id) == video
+        assert tuple(jobs) == tuple(database.jobs.get(video.user_id, job.id) for job in jobs)
+    paged, after = [], (NIL, NIL)
+    while page := database.videos.list_with_jobs(after=after, limit=2):
+        paged += [(video.user_id, video.id) for video, _ in page]
+        after = paged[-1]
+        assert len(page) == 2 or len(paged) == 7
+    assert paged == sorted(made)
+    theirs = max(ann.id, bob.id)
+    behind = database.videos.list_with_jobs(after=(theirs, NIL))
+    assert [(video.user_id, video.id) for video, _ in behind] == sorted(ids for ids in made if ids[0] == theirs)
+    assert not database.videos.list_with_jobs(after=max(made))

@@ -1,0 +1,5 @@
+"""See the package."""
+
+from tests.database.supabase_versions import main
+
+main()
