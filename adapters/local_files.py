@@ -7,15 +7,18 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from stat import S_ISREG
 from uuid import uuid4
 
-from jobs.errors import Conflict, NotFound, StorageError
-from jobs.models import StoredFile
+from adapters.disk_errors import explaining_disk
+from adapters.file_keys import check_folder, check_key
+from jobs.errors import Conflict, NotFound
+from jobs.models import RemoteFile, StoredFile
+from jobs.ports import OnProgress, ignore_progress
 
 BLOCK_BYTES = 1 << 20
 _UPLOADS, _COPIES = ".uploads", ".copies"
@@ -30,20 +33,20 @@ class LocalFiles:
     def __init__(self, root: Path) -> None:
         """Make the folder. Raises `StorageError` when that can't be done."""
         self._root = root.absolute()
-        with _explaining(self._root):
+        with explaining_disk(self._root):
             self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     # --- receiving ---
 
     def received(self, key: str) -> int:
-        with _explaining(self._root):
+        with explaining_disk(self._root):
             try:
                 return self._upload(key).stat().st_size
             except FileNotFoundError:
                 return 0
 
     def append(self, key: str, offset: int, data: bytes) -> None:
-        with _explaining(self._root), _locked(self._open_upload(self._upload(key), make=offset == 0)) as fd:
+        with explaining_disk(self._root), _locked(self._open_upload(self._upload(key), make=offset == 0)) as fd:
             if offset != (end := os.fstat(fd).st_size):
                 raise _wrong_offset(end)
             try:
@@ -54,13 +57,22 @@ class LocalFiles:
             if offset // _SYNC_BYTES != (offset + len(data)) // _SYNC_BYTES:
                 os.fdatasync(fd)
 
+    def part_bytes(self, size_bytes: int) -> int | None:  # noqa: ARG002
+        return None
+
+    def list_parts(self, key: str) -> Mapping[int, int]:  # noqa: ARG002
+        return {}
+
+    def sign_part(self, key: str, number: int, size_bytes: int, *, expires_s: int) -> str:  # noqa: ARG002
+        raise NotFound
+
     def upload_path(self, key: str) -> Path | None:
         path = self._upload(key)
         return path if path.is_file() else None
 
     def finish_upload(self, key: str) -> None:
         source, target = self._upload(key), self._file(key)
-        with _explaining(self._root):
+        with explaining_disk(self._root):
             try:
                 with _closing(os.open(source, os.O_RDONLY | os.O_NOFOLLOW)) as fd:
                     os.fsync(fd)
@@ -74,7 +86,7 @@ class LocalFiles:
             self._remove(source, self._root / _UPLOADS)
 
     def discard_upload(self, key: str) -> None:
-        with _explaining(self._root):
+        with explaining_disk(self._root):
             self._remove(self._upload(key), self._root / _UPLOADS)
 
     def list_uploads(self) -> Iterator[StoredFile]:
@@ -83,12 +95,12 @@ class LocalFiles:
     # --- finished files ---
 
     def stat(self, key: str) -> StoredFile | None:
-        with _explaining(self._root):
+        with explaining_disk(self._root):
             return _describe(self._file(key), key)
 
-    def put(self, key: str, path: Path) -> None:
+    def put(self, key: str, path: Path, *, on_progress: OnProgress = ignore_progress) -> None:  # noqa: ARG002
         target = self._file(key)
-        with _explaining(self._root):
+        with explaining_disk(self._root):
             if target.exists() and not target.stat().st_mode & 0o200:
                 raise Conflict("An original is never replaced.", detail=key)
             fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
@@ -103,7 +115,14 @@ class LocalFiles:
                     raise
                 self._put_copy(path, target)
 
-    def fetch(self, key: str, path: Path, *, should_cancel: Callable[[], bool] = lambda: False) -> Path:  # noqa: ARG002
+    def fetch(
+        self,
+        key: str,
+        path: Path,  # noqa: ARG002
+        *,
+        should_cancel: Callable[[], bool] = lambda: False,  # noqa: ARG002
+        on_progress: OnProgress = ignore_progress,  # noqa: ARG002
+    ) -> Path:
         stored = self._file(key)
         if not stored.is_file():
             raise NotFound
@@ -112,13 +131,16 @@ class LocalFiles:
     def local_path(self, key: str) -> Path | None:
         return self._file(key)
 
+    def open_remote(self, key: str) -> RemoteFile | None:  # noqa: ARG002
+        return None
+
     def link(
         self, key: str, *, file_name: str, media_type: str, download: bool, expires_s: int  # noqa: ARG002
     ) -> str | None:  # fmt: skip
         return None
 
     def read(self, key: str) -> Iterator[bytes]:
-        with _explaining(self._root):
+        with explaining_disk(self._root):
             try:
                 file = self._file(key).open("rb")
             except (FileNotFoundError, IsADirectoryError):
@@ -135,28 +157,26 @@ class LocalFiles:
                 yield file
 
     def delete(self, keys: Iterable[str]) -> None:
-        with _explaining(self._root):
+        with explaining_disk(self._root):
             for key in keys:
                 self._remove(self._file(key), self._root)
 
     def delete_all(self, prefix: str) -> int:
-        if not prefix.endswith("/"):
-            raise ValueError(f"{prefix!r} is no folder: it must end in a slash")
-        keys = [file.key for file in self.list_files(prefix)]
+        keys = [file.key for file in self.list_files(check_folder(prefix))]
         self.delete(keys)
         folder = self._file(prefix.rstrip("/"))
-        with _explaining(self._root), self._alone():
+        with explaining_disk(self._root), self._alone():
             for path in sorted(_folders(folder), reverse=True):  # also those that never held a file
                 _prune(path, self._root)
         return len(keys)
 
     def free_bytes(self) -> int | None:
-        with _explaining(self._root):
+        with explaining_disk(self._root):
             return shutil.disk_usage(self._root).free
 
     def check(self) -> str:
         path, data = self._root / f".check-{uuid4().hex}", uuid4().bytes
-        with _explaining(self._root):
+        with explaining_disk(self._root):
             try:
                 path.write_bytes(data)
                 if path.read_bytes() != data:
@@ -168,10 +188,10 @@ class LocalFiles:
     # --- places ---
 
     def _file(self, key: str) -> Path:
-        return self._root / _check_key(key)
+        return self._root / check_key(key)
 
     def _upload(self, key: str) -> Path:
-        return self._root / _UPLOADS / _check_key(key)
+        return self._root / _UPLOADS / check_key(key)
 
     def _open_upload(self, path: Path, *, make: bool) -> int:
         flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -235,13 +255,6 @@ class LocalFiles:
                     copy.unlink()
 
 
-def _check_key(key: str) -> str:
-    parts = key.split("/")
-    if not key or "\0" in key or "\\" in key or any(part in ("", ".", "..") for part in parts) or parts[0][0] == ".":
-        raise ValueError(f"{key!r} is no key")
-    return key
-
-
 def _wrong_offset(end: int) -> Conflict:
     return Conflict(f"{end} bytes of this upload are here; it goes on from there.", code="wrong_offset")
 
@@ -302,20 +315,3 @@ def _locked(fd: int) -> Iterator[int]:
     with _closing(fd):
         fcntl.flock(fd, fcntl.LOCK_EX)
         yield fd
-
-
-@contextmanager
-def _explaining(root: Path) -> Iterator[None]:
-    """Turn what the system raises into a sentence."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageError(
-                "disk_full", "The disk of this machine is full. Ask the administrator to make room, then go on.",
-                f"{root}: {error}",
-            ) from error  # fmt: skip
-        raise StorageError(
-            "files", "The files of this machine can't be read or written just now. Try again in a minute.",
-            f"{root}: {error}",
-        ) from error  # fmt: skip

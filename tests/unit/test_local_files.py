@@ -1,4 +1,7 @@
-"""Files in a folder: receiving in order, originals that never change, keys that can't leave the folder."""
+"""Files in a folder: receiving in order, originals that never change, nothing left behind on the disk.
+
+What holds for every file store is in `tests/integration/files`.
+"""
 
 from __future__ import annotations
 
@@ -101,42 +104,7 @@ def test_an_original_is_finished_once_and_never_replaced(files: LocalFiles, tmp_
     assert path.stat().st_mode & 0o777 == 0o400
 
 
-def test_finishing_what_is_not_there_is_an_error(files: LocalFiles) -> None:
-    with pytest.raises(NotFound):
-        files.finish_upload(KEY)
-
-
-def test_many_finish_the_same_upload_side_by_side(files: LocalFiles) -> None:
-    files.append(KEY, 0, b"whole")
-    failures: list[Exception] = []
-
-    def finish() -> None:
-        try:
-            files.finish_upload(KEY)
-        except (NotFound, StorageError) as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=finish) for _ in range(12)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not failures
-    assert b"".join(files.read(KEY)) == b"whole"
-
-
 # --- finished files ---
-
-
-def test_a_file_is_put_whole_and_may_be_put_again(files: LocalFiles, tmp_path: Path) -> None:
-    key = "user/a/video/b/job/c/1/video.mp4"
-    for data in (b"one", b"two, longer"):
-        (tmp_path / "made").write_bytes(data)
-        files.put(key, tmp_path / "made")
-        assert b"".join(files.read(key)) == data
-        stored = files.stat(key)
-        assert stored is not None
-        assert stored.size_bytes == len(data)
 
 
 @pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="there is no second disk to move files from")
@@ -203,25 +171,6 @@ def test_storing_and_deleting_side_by_side_loses_nothing(files: LocalFiles, tmp_
         thread.join()
 
 
-@pytest.mark.parametrize(
-    "key",
-    ["", "/etc/x", "user/../../x", "user/./x", "user//x", "a/..", ".uploads/user/a", "user/a\0b", "a\\b", "user/a/"],
-)
-def test_a_key_that_leaves_its_place_is_refused(files: LocalFiles, tmp_path: Path, key: str) -> None:
-    (tmp_path / "made").write_bytes(b"1")
-    for attempt in (
-        lambda: files.append(key, 0, b"x"),
-        lambda: files.put(key, tmp_path / "made"),
-        lambda: files.stat(key),
-        lambda: files.delete([key]),
-        lambda: files.local_path(key),
-        lambda: files.finish_upload(key),
-        lambda: list(files.read(key)),
-    ):
-        with pytest.raises(ValueError, match="is no key"):
-            attempt()
-
-
 def test_a_link_is_never_followed(files: LocalFiles, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_bytes(b"secret")
@@ -245,13 +194,6 @@ def test_folders_and_files_are_for_nobody_else(files: LocalFiles, tmp_path: Path
     root = tmp_path / "data" / "files"
     modes = {path: path.stat().st_mode & 0o077 for path in (root, *root.rglob("*"))}
     assert set(modes.values()) == {0}, modes
-
-
-def test_reading_what_is_not_there(files: LocalFiles) -> None:
-    for key in ("user/a/nothing", "user/a"):
-        with pytest.raises(NotFound):
-            list(files.read(key))
-        assert files.stat(key) is None
 
 
 def test_the_check_leaves_nothing(files: LocalFiles, tmp_path: Path) -> None:
