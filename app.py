@@ -20,7 +20,7 @@ from api.headers import SecurityHeaders
 from config import Settings, load_settings
 from jobs.errors import DomainError
 from jobs.log import configure_logging
-from jobs.outside import make_ports, read_limits, read_machine_options
+from jobs.outside import make_passwords, make_ports, read_limits, read_machine_options
 from jobs.service import Services, SignUp, build_services
 from ui import session
 from ui.head import DocumentHead
@@ -41,6 +41,7 @@ def compose(settings: Settings) -> Services:
         machine_options=options,
         cookie_key=settings.cookie_key,
         sign_up=SignUp(settings.sign_up),
+        passwords=make_passwords(settings),
     )
 
 
@@ -65,7 +66,7 @@ async def _recover(services: Services) -> None:
     while True:
         steps: list[Callable[[], object]] = [services.uploads.complete_received, services.recovery.recover_jobs]
         if turn % SWEEP_EVERY == 0:
-            steps.append(services.recovery.sweep)
+            steps.append(services.recovery.sweep_regularly)
         for step in steps:
             try:
                 await asyncio.to_thread(step)

@@ -1,40 +1,33 @@
-"""Who somebody is: passwords, sessions, lockout, invitations and resets. The only place that decides about a login."""
+"""Who somebody is: logins, lockout, invitations and resets. The only place that decides about a login."""
 
 from __future__ import annotations
 
-import secrets
+import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 
 from jobs import fields
-from jobs.credentials import (
-    UNUSABLE_HASH,
-    Claims,
-    hash_link_token,
-    hash_password,
-    make_link_token,
-    match_password,
-    read_token,
-    sign_token,
-)
-from jobs.errors import AuthError, Conflict, Forbidden, LoginFailed, NotFound, Refused
+from jobs.credentials import UNUSABLE_HASH, hash_link_token, make_link_token
+from jobs.errors import AuthError, Conflict, DomainError, Forbidden, LoginFailed, NotFound, Refused
 from jobs.lockout import Lockout
 from jobs.models import Json, Link, LinkKind, Page, Role, Session, User
-from jobs.ports import Ports
-from jobs.roles import require_admin
+from jobs.passwords import TablePasswords
+from jobs.ports import Added, Passwords, Ports, Proof
+from jobs.roles import has_other_administrator, require_admin
+from jobs.sessions import SESSION_S, Identity, SessionManager, SignIn
 from pipeline.options import OptionError, parse_job_options
 
-SESSION_S = 30 * 24 * 3600
-"""How long a login lasts."""
-TICKET_S = 60
-TOUCH_S = 60
+__all__ = ["SESSION_S", "AuthManager", "Identity", "SignIn", "SignUp"]
+
+logger = logging.getLogger(__name__)
+
 INVITATION_LIFE, RESET_LIFE = timedelta(days=7), timedelta(days=1)
 
-_FOR_SESSION, _FOR_TICKET = "session", "ticket"
 _DEAD_INVITATION = "This invitation has been used or is too old. Ask the administrator for a new one."
 _DEAD_RESET = "This link has been used or is too old. Ask the administrator for a new one."
+_NOT_THE_FIRST = "The administrator has just been created. Log in, or ask for an invitation."
+_NO_ACCOUNT = "This login has no account here yet. Ask the administrator for an invitation."
 _LAST_ADMINISTRATOR = "This is the only administrator. Make somebody else an administrator first."
 
 
@@ -46,29 +39,15 @@ class SignUp(StrEnum):
     CLOSED = "closed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SignIn:
-    """A session that was opened just now. ``token`` is the cookie's value; never log it."""
-
-    user: User
-    session: Session
-    token: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """Who a token stands for."""
-
-    user: User
-    session: Session
-
-
 class AuthManager:
-    """Accounts and sessions on the users table."""
+    """Accounts on the users table. Passwords are the same table's, or a service's."""
 
-    def __init__(self, ports: Ports, *, cookie_key: str, sign_up: SignUp) -> None:
-        self._ports, self._key, self.sign_up = ports, cookie_key, sign_up
+    def __init__(self, ports: Ports, *, cookie_key: str, sign_up: SignUp, passwords: Passwords | None = None) -> None:
+        self._ports, self.sign_up = ports, sign_up
+        self._passwords = passwords or TablePasswords(ports.database.users)
+        self._sessions = SessionManager(ports, self._passwords, cookie_key=cookie_key)
         self._lockout = Lockout(ports)
+        self.login_field = fields.EMAIL if self._passwords.by_email else fields.USERNAME
 
     # --- nobody is signed in yet ---
 
@@ -76,23 +55,24 @@ class AuthManager:
         """Tell whether there is any account; without one, the first visitor makes the administrator."""
         return self._ports.database.users.count() > 0
 
-    def create_administrator(self, *, username: str, full_name: str, password: str, label: str = "") -> SignIn:
+    def create_administrator(
+        self, *, username: str, full_name: str, password: str, address: str = "", label: str = ""
+    ) -> SignIn:
         """Make the first account and sign it in. Raises `Conflict` when there is one already, `Refused` by field."""
-        name, shown = fields.check_username(username), fields.check_full_name(full_name)
-        user = self._ports.database.users.create(
-            username=name,
-            full_name=shown,
-            role=Role.ADMIN,
-            password_hash=hash_password(fields.check_password(password)),
-            only_if_first=True,
-        )
+        name, shown = self.login_field.check(username), fields.check_full_name(full_name)
+        checked = fields.check_password(password)
+        if self.has_users():
+            raise Conflict(_NOT_THE_FIRST)
+        added = self._add(name, checked, address)
+        user = self._create(added, name, shown, Role.ADMIN, only_if_first=True)
         if user is None:
-            raise Conflict("The administrator has just been created. Log in, or ask for an invitation.")
-        return self._open_session(user, label)
+            raise Conflict(_NOT_THE_FIRST)
+        return self._open(user, checked, address, label)
 
     def login(self, username: str, password: str, *, address: str, label: str = "") -> SignIn:
         """Check name and password and open a session. Raises `LoginFailed` or `TooManyTries`."""
-        return self._open_session(self._verify(username, password, address), label)
+        user, proof = self._verify(username, password, address)
+        return self._sessions.open(user, label, proof.tokens)
 
     def register(
         self, *, username: str, full_name: str, password: str, invitation: str = "", address: str, label: str = ""
@@ -108,23 +88,23 @@ class AuthManager:
             raise AuthError("dead_link", _DEAD_INVITATION)
         if link is None and self.sign_up is not SignUp.OPEN:
             raise Forbidden("An invitation is needed to sign up. Ask the administrator for one.")
-        name, shown = fields.check_username(username), fields.check_full_name(full_name)
+        name, shown = self.login_field.check(username), fields.check_full_name(full_name)
         checked = fields.check_password(password)
         self._lockout.count_sign_up(address)
-        password_hash = hash_password(checked)
-        links, users = self._ports.database.links, self._ports.database.users
+        added = self._add(name, checked, address)
+        links = self._ports.database.links
         if link is not None and not links.use(link.token_hash):
             raise AuthError("dead_link", _DEAD_INVITATION)
         role = link.role if link else Role.USER
         user = None
         try:
-            user = users.create(username=name, full_name=shown, role=role, password_hash=password_hash)
+            user = self._create(added, name, shown, role)
         finally:
             if user is None and link is not None:
                 links.reopen(link.token_hash)
         if user is None:
-            raise _taken(name)
-        return self._open_session(user, label)
+            raise self._taken(name)
+        return self._open(user, checked, address, label)
 
     def find_link(self, kind: LinkKind, token: str) -> Link | None:
         """Return an unused, unexpired link by its token."""
@@ -139,13 +119,13 @@ class AuthManager:
         user = self._ports.database.users.get(link.user_id) if link and link.user_id else None
         if link is None or user is None:
             raise AuthError("dead_link", _DEAD_RESET)
-        password_hash = hash_password(fields.check_password(new_password))
+        checked = fields.check_password(new_password)
         links = self._ports.database.links
         if not links.use(link.token_hash):
             raise AuthError("dead_link", _DEAD_RESET)
         stored = False
         try:
-            self._set_password(user, password_hash)
+            self._set_password(user, checked)
             stored = True
         finally:
             if not stored:
@@ -154,33 +134,29 @@ class AuthManager:
 
     def identify(self, token: str | None) -> Identity | None:
         """Return who a cookie's token stands for: signed by us, unexpired, session open, user active, version right."""
-        return self._identify(token, _FOR_SESSION)
+        return self._sessions.identify(token)
 
     def make_ticket(self, sign_in: SignIn) -> str:
         """Return a ticket, good for a minute, that the browser trades for the cookie."""
-        return self._sign(sign_in.session, _FOR_TICKET, self._ports.now() + timedelta(seconds=TICKET_S))
+        return self._sessions.make_ticket(sign_in.session)
 
     def redeem_ticket(self, ticket: str) -> str:
         """Return the cookie's token for a ticket. Raises `AuthError`."""
-        identity = self._identify(ticket, _FOR_TICKET)
-        if identity is None:
-            raise AuthError("dead_ticket", "The login took too long. Reload the page and log in again.")
-        return self._make_token(identity.session)
+        return self._sessions.redeem_ticket(ticket)
 
     # --- the person's own account ---
 
     def logout(self, identity: Identity) -> None:
         """End this session."""
-        self._ports.database.sessions.close(identity.user.id, identity.session.id)
+        self._sessions.close(identity.session)
 
     def logout_everywhere(self, user_id: str) -> None:
         """End every session of a person at once."""
-        self._ports.database.users.raise_token_version(user_id)
-        self._ports.database.sessions.close_all(user_id)
+        self._sessions.close_all(user_id)
 
     def list_sessions(self, user_id: str) -> Sequence[Session]:
         """Return the open sessions, newest first."""
-        return self._ports.database.sessions.list_open(user_id)
+        return self._sessions.list_open(user_id)
 
     def change_password(self, identity: Identity, current: str, new: str, *, address: str) -> SignIn:
         """Set a new password, end every session, and open a new one for this browser.
@@ -189,8 +165,8 @@ class AuthManager:
         """
         checked = fields.check_password(new)
         user = self._confirm(identity.user.id, current, address)
-        self._set_password(user, hash_password(checked))
-        return self._open_session(self._get(user.id), identity.session.label)
+        self._set_password(user, checked)
+        return self._open(self._get(user.id), checked, address, identity.session.label)
 
     def set_name(self, user_id: str, full_name: str) -> None:
         """Change the name that is shown. Raises `Refused`."""
@@ -207,7 +183,7 @@ class AuthManager:
     def confirm_deletion(self, user_id: str, password: str, *, address: str) -> None:
         """Check what `delete_account` will check, before the first file goes. Raises what it raises."""
         user = self._confirm(user_id, password, address)
-        if user.role is Role.ADMIN and user.is_active and not self._has_other_administrator(user.id):
+        if user.role is Role.ADMIN and user.is_active and not has_other_administrator(self._ports, user.id):
             raise Conflict(_LAST_ADMINISTRATOR, "last_administrator")
 
     def delete_account(self, user_id: str, password: str, *, address: str) -> None:
@@ -218,6 +194,8 @@ class AuthManager:
         self.confirm_deletion(user_id, password, address=address)
         if not self._ports.database.users.delete(user_id):
             raise Conflict(_LAST_ADMINISTRATOR, "last_administrator")
+        # last, for it can't be refused: who is left there has no account here, and may make a new one
+        self._try("forget a deleted account", user_id, lambda: self._passwords.remove(user_id))
 
     # --- the administrator's ---
 
@@ -229,10 +207,10 @@ class AuthManager:
     def create_user(self, actor: User, *, username: str, full_name: str, role: Role) -> str:
         """Make an account without a usable password and return the token of a link to set one. Raises `Refused`."""
         require_admin(self._ports, actor)
-        name, shown = fields.check_username(username), fields.check_full_name(full_name)
-        user = self._ports.database.users.create(username=name, full_name=shown, role=role, password_hash=UNUSABLE_HASH)
+        name, shown = self.login_field.check(username), fields.check_full_name(full_name)
+        user = self._create(self._add(name, None, ""), name, shown, role)
         if user is None:
-            raise _taken(name)
+            raise self._taken(name)
         return self.make_reset_link(actor, user.id)
 
     def invite(self, actor: User, *, role: Role, note: str) -> str:
@@ -265,12 +243,15 @@ class AuthManager:
         """Disable an account, which ends its sessions at once, or enable it. Raises `Conflict` for the last one."""
         require_admin(self._ports, actor)
         user = self._get(user_id)
+        if is_active:
+            self._passwords.set_active(user.id, True)
         if not self._ports.database.users.set_active(user.id, is_active):
             raise Conflict(_LAST_ADMINISTRATOR, "last_administrator")
         if not is_active:
             self._ports.database.sessions.close_all(user.id)
             # what an administrator has handed out may be a way back in
             self._delete_links(lambda link: user.id in (link.user_id, link.created_by))
+            self._try("bar a disabled account", user.id, lambda: self._passwords.set_active(user.id, False))
 
     def set_role(self, actor: User, user_id: str, role: Role) -> None:
         """Change what an account may do. Raises `Conflict` for the last administrator."""
@@ -288,70 +269,87 @@ class AuthManager:
 
     # --- passwords ---
 
-    def _verify(self, username: str, password: str, address: str) -> User:
-        """Return the active user whose name and password these are. Raises `LoginFailed`, `TooManyTries`."""
-        users = self._ports.database.users
-        name = fields.clean_username(username)
+    def _add(self, name: str, password: str | None, address: str) -> Added:
+        """Give a new login name its password. Raises `Refused` when the name is taken.
+
+        A service may know the name already, from elsewhere or from a sign-up that was broken off: whoever knows its
+        password goes on with it.
+        """
+        if self._ports.database.users.find(name) is not None:
+            raise self._taken(name)
+        added = self._passwords.add(name, password)
+        if added is None and password is not None:
+            try:
+                proof = self._prove(name, password, address)
+            except LoginFailed as error:
+                raise self._taken(name) from error
+            self._sessions.discard(proof.tokens)
+            added = Added(user_id=proof.user_id, password_hash=None)
+        if added is None:
+            raise self._taken(name)
+        return added
+
+    def _prove(self, name: str, password: str, address: str) -> Proof:
+        """Return the proof of a right pair. Raises `LoginFailed`, `TooManyTries`."""
         with self._lockout.trying(name, address) as attempt:
-            user = users.find(name)
-            stored = users.password_hash(user.id) if user else None
-            if not match_password(password, stored) or user is None or not user.is_active:
-                raise LoginFailed()
+            proof = self._passwords.check(name, password, address=address)
+            user = self._ports.database.users.get(proof.user_id) if proof else None
+            if proof is None or (user is not None and not user.is_active):
+                self._sessions.discard(proof.tokens if proof else None)
+                raise LoginFailed(self.login_field.mismatch)
             attempt.succeed()
+        return proof
+
+    def _verify(self, username: str, password: str, address: str) -> tuple[User, Proof]:
+        """Return the active user whose name and password these are. Raises `LoginFailed`, `TooManyTries`."""
+        name = fields.clean_username(username)
+        proof = self._prove(name, password, address)
+        user = self._ports.database.users.get(proof.user_id) or self._admit(name, proof)
+        return user, proof
+
+    def _admit(self, name: str, proof: Proof) -> User:
+        """Return a new account for somebody whom only the service knew. Raises `LoginFailed`, `Forbidden`."""
+        if proof.tokens is None:
+            raise LoginFailed(self.login_field.mismatch)
+        user = None
+        if self.sign_up is SignUp.OPEN and self.has_users():
+            added = Added(user_id=proof.user_id, password_hash=None)
+            user = self._create(added, self.login_field.check(name), "", Role.USER)
+        if user is None:
+            self._sessions.discard(proof.tokens)
+            raise Forbidden(_NO_ACCOUNT)
         return user
 
     def _confirm(self, user_id: str, password: str, address: str) -> User:
         """Return the signed-in user after asking for the password again. Raises `Refused`, `TooManyTries`."""
+        user = self._get(user_id)
         try:
-            return self._verify(self._get(user_id).username, password, address)
+            proof = self._prove(user.username, password, address)
         except LoginFailed as error:
             raise fields.CURRENT_PASSWORD.refuse() from error
+        self._sessions.discard(proof.tokens)
+        if proof.user_id != user.id:  # a service may have given the name to somebody else
+            raise fields.CURRENT_PASSWORD.refuse()
+        return user
 
-    def _set_password(self, user: User, password_hash: str) -> None:
+    def _set_password(self, user: User, password: str) -> None:
         database = self._ports.database
-        database.users.set_password(user.id, password_hash)
+        database.users.set_password(user.id, self._passwords.replace(user, password) or UNUSABLE_HASH)
         database.sessions.close_all(user.id)
         self._delete_links(lambda link: link.user_id == user.id)
         self._lockout.forgive(user.username)
 
-    # --- tokens ---
+    def _open(self, user: User, password: str, address: str, label: str) -> SignIn:
+        """Open a session for somebody whose password has just been set."""
+        return self._sessions.open(user, label, self._passwords.sign_in(user.username, password, address=address))
 
-    @property
-    def _signing_key(self) -> str:
-        self._key = self._key or self._ports.database.get_secret("cookie_key", lambda: secrets.token_urlsafe(48))
-        return self._key
-
-    def _open_session(self, user: User, label: str) -> SignIn:
-        session = self._ports.database.sessions.open(
-            user.id,
-            token_version=user.token_version,
-            label=label,
-            expires_at=self._ports.now() + timedelta(seconds=SESSION_S),
-        )
-        return SignIn(user=user, session=session, token=self._make_token(session))
-
-    def _make_token(self, session: Session) -> str:
-        return self._sign(session, _FOR_SESSION, session.expires_at)
-
-    def _sign(self, session: Session, audience: str, expires_at: datetime) -> str:
-        claims = Claims(
-            user_id=session.user_id, session_id=session.id, version=session.token_version, expires_at=expires_at
-        )
-        return sign_token(claims, key=self._signing_key, audience=audience, now=self._ports.now())
-
-    def _identify(self, token: str | None, audience: str) -> Identity | None:
-        database, now = self._ports.database, self._ports.now()
-        claims = read_token(token, key=self._signing_key, audience=audience, now=now) if token else None
-        session = database.sessions.get(claims.session_id) if claims else None
-        user = database.users.get(session.user_id) if session else None
-        if claims is None or session is None or user is None:
-            return None
-        versions = {claims.version, session.token_version, user.token_version}
-        if session.user_id != claims.user_id or session.expires_at <= now or not user.is_active or len(versions) > 1:
-            return None
-        if now - session.seen_at > timedelta(seconds=TOUCH_S):
-            database.sessions.touch(session.id)
-        return Identity(user=user, session=session)
+    def _try(self, what: str, user_id: str, step: Callable[[], None]) -> None:
+        """Do at the service what is decided and done here."""
+        try:
+            step()
+        except DomainError as error:
+            reason = error.detail or error.message
+            logger.warning("the service of the passwords did not %s: %s", what, reason, extra={"user_id": user_id})
 
     # --- links and users ---
 
@@ -376,22 +374,23 @@ class AuthManager:
             if is_meant(link):
                 links.delete(link.id)
 
+    def _create(
+        self, added: Added, name: str, full_name: str, role: Role, *, only_if_first: bool = False
+    ) -> User | None:
+        return self._ports.database.users.create(
+            username=name,
+            full_name=full_name,
+            role=role,
+            password_hash=added.password_hash or UNUSABLE_HASH,
+            only_if_first=only_if_first,
+            user_id=added.user_id,
+        )
+
     def _get(self, user_id: str) -> User:
         user = self._ports.database.users.get(user_id)
         if user is None:
             raise NotFound("This account is not here any more.")
         return user
 
-    def _has_other_administrator(self, user_id: str) -> bool:
-        offset = 0
-        while True:
-            page = self._ports.database.users.list_all(offset=offset, limit=200)
-            if any(one.role is Role.ADMIN and one.is_active and one.id != user_id for one in page.items):
-                return True
-            offset += len(page.items)
-            if not page.items or offset >= page.total:
-                return False
-
-
-def _taken(name: str) -> Refused:
-    return fields.USERNAME.refuse(f"The name {name} is taken. Choose another one.")
+    def _taken(self, name: str) -> Refused:
+        return self.login_field.refuse(self.login_field.taken.format(name))

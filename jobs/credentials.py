@@ -1,7 +1,8 @@
-"""Password hashes, signed tokens and one-time tokens: what proves who somebody is."""
+"""Password hashes, signed tokens, one-time tokens and sealed texts: what proves who somebody is."""
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import secrets
 from dataclasses import dataclass
@@ -9,6 +10,9 @@ from datetime import datetime
 
 import bcrypt
 import jwt
+from cryptography.fernet import Fernet, InvalidToken
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from jobs.fields import MAX_PASSWORD_BYTES, clean_password
 
@@ -88,3 +92,21 @@ def make_link_token() -> str:
 def hash_link_token(token: str) -> str:
     """Return the only form in which a one-time token is stored."""
     return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
+
+
+def seal(text: str, *, key: str) -> str:
+    """Return a secret as it is stored, encrypted with a key that is made of ``key``."""
+    return _make_cipher(key).encrypt(text.encode()).decode()
+
+
+def unseal(sealed: str, *, key: str) -> str | None:
+    """Return what was sealed; None unless it was, with this key."""
+    try:
+        return _make_cipher(key).decrypt(sealed.encode()).decode()
+    except InvalidToken:
+        return None
+
+
+def _make_cipher(key: str) -> Fernet:
+    derived = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"sealed texts").derive(key.encode())
+    return Fernet(base64.urlsafe_b64encode(derived))

@@ -41,13 +41,50 @@ class Field:
         return Refused(self.id, sentence or self.error)
 
 
-USERNAME = Field(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoginField(Field):
+    """What a person logs in with."""
+
+    pattern: str
+    empty: str
+    """What is said to a login without it."""
+    choose: str
+    """What is asked for on the way to an account."""
+    mismatch: str
+    """What is said to a wrong login; never which part of it is wrong."""
+    taken: str
+
+    def check(self, value: str) -> str:
+        """Return the login name as it is stored. Raises `Refused`."""
+        name = clean_username(value)
+        if len(name) > self.max_chars or not re.fullmatch(self.pattern, name):
+            raise self.refuse()
+        return name
+
+
+USERNAME = LoginField(
     id="username",
     label="Name",
     rule="without spaces",
-    hint="",
     max_chars=40,
     error="A name has 2 to 40 letters, digits, dots, hyphens or underscores, and begins with a letter or a digit.",
+    pattern=r"[a-z0-9][a-z0-9._-]{1,39}",
+    empty="Enter your name and your password.",
+    choose="Choose a name and a password.",
+    mismatch="Name and password do not match. Check both, or ask the administrator for a new password.",
+    taken="The name {} is taken. Choose another one.",
+)
+EMAIL = LoginField(
+    id="email",
+    label="E-mail",
+    hint="name@example.com",
+    max_chars=254,
+    error="An e-mail address looks like name@example.com. Check it for a slip.",
+    pattern=r"[a-z0-9.!#$%&'*+/=?^_`{|}~-]+@[a-z0-9-]+(\.[a-z0-9-]+)+",
+    empty="Enter your e-mail address and your password.",
+    choose="Enter your e-mail address and choose a password.",
+    mismatch="E-mail and password do not match. Check both, or ask the administrator for a new password.",
+    taken="There is an account for {} already. Log in, or ask the administrator for a new password.",
 )
 FULL_NAME = Field(
     id="full_name",
@@ -105,7 +142,6 @@ STORAGE = Field(
     error=f"Storage is a whole number of GB from 0 to {MAX_GIGABYTES}.",
 )
 
-_USERNAME = re.compile(r"[a-z0-9][a-z0-9._-]{1,39}")
 _FORBIDDEN_IN_LINES = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 """Control and direction characters, halves of characters, line breaks: they can make one name look like another."""
 
@@ -114,14 +150,6 @@ def clean_username(value: str) -> str:
     """Return a name as it is compared: without spaces around it, in lower case. Refuses nothing."""
     text = value.encode("utf-8", "replace").decode()  # half a character would not even go into a query
     return unicodedata.normalize("NFKC", text).strip().lower()
-
-
-def check_username(value: str) -> str:
-    """Return the name as it is stored. Raises `Refused`."""
-    name = clean_username(value)
-    if not _USERNAME.fullmatch(name):
-        raise USERNAME.refuse()
-    return name
 
 
 def check_full_name(value: str) -> str:

@@ -9,12 +9,13 @@ import hashlib
 import ipaddress
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from threading import Lock
 
-from jobs.errors import TooManyTries
+from jobs.errors import DomainError, LoginFailed, TooManyTries
+from jobs.locks import NamedLocks
 from jobs.ports import Ports
 
 FREE_FOR_ACCOUNT, FREE_FOR_ADDRESS = 5, 30
@@ -40,42 +41,62 @@ class Lockout:
 
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
+        self._locks = NamedLocks()
         self._mutex = Lock()
         self._trying: Counter[str] = Counter()
 
     @contextmanager
     def trying(self, username: str, address: str) -> Iterator[Attempt]:
-        """Count a try; `Attempt.succeed` takes it back. Raises `TooManyTries` before anything is checked."""
+        """Count a try; `Attempt.succeed` takes it back. Raises `TooManyTries` before anything is checked.
+
+        A first try that nobody could judge is not counted either: a service that is down locks nobody out.
+        """
         account, place, attempt = _account_key(username), _address_key(address), Attempt()
-        with self._mutex:
+        with self._holding(account, place):
             self._refuse_locked(account)
             if place:
                 self._refuse_locked(place)
                 self._refuse_crowded(place)
             self._count(account, FREE_FOR_ACCOUNT, FORGET_ACCOUNT_S)
-            self._trying[place] += 1
+            self._add_trying(place, 1)
+        is_judged = True
         try:
             yield attempt
+        except LoginFailed:
+            raise
+        except DomainError:
+            is_judged = False
+            raise
         finally:
-            with self._mutex:
-                self._trying[place] -= 1
-                self._trying += Counter()  # drops what has come down to nothing
-                if attempt.has_succeeded:
+            with self._holding(account, place):
+                self._add_trying(place, -1)
+                if attempt.has_succeeded or not (is_judged or self._has_failed_before(account)):
                     self._ports.database.throttles.clear(account)
-                elif place:
+                elif place and is_judged:
                     self._count(place, FREE_FOR_ADDRESS, FORGET_ADDRESS_S)
 
     def count_sign_up(self, address: str) -> None:
         """Count a new account from an address. Raises `TooManyTries` when there were very many."""
         place = _address_key(address)
         if place:
-            with self._mutex:
+            with self._locks.hold(f"sign-up:{place}"):
                 self._refuse_locked(f"sign-up:{place}")
                 self._count(f"sign-up:{place}", SIGN_UPS_FOR_ADDRESS, FORGET_ADDRESS_S)
 
     def forgive(self, username: str) -> None:
         """Forget the wrong tries against an account, whose password is a new one."""
         self._ports.database.throttles.clear(_account_key(username))
+
+    @contextmanager
+    def _holding(self, account: str, place: str) -> Iterator[None]:
+        """Let others with the same name or address wait, and nobody else: a database elsewhere may take its time."""
+        with self._locks.hold(account), self._locks.hold(place) if place else nullcontext():
+            yield
+
+    def _add_trying(self, place: str, count: int) -> None:
+        with self._mutex:
+            self._trying[place] += count
+            self._trying += Counter()  # drops what has come down to nothing
 
     def _refuse_locked(self, key: str) -> None:
         throttle = self._ports.database.throttles.get(key)
@@ -84,6 +105,10 @@ class Lockout:
         wait_s = (throttle.locked_until - self._ports.now()).total_seconds()
         if wait_s > 0:
             raise TooManyTries(int(wait_s) + 1)
+
+    def _has_failed_before(self, account: str) -> bool:
+        throttle = self._ports.database.throttles.get(account)
+        return throttle is not None and throttle.failures > 1
 
     def _refuse_crowded(self, place: str) -> None:
         """Refuse what could go past the limit if everything that is being tried now were wrong."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from jobs.accounts import SESSION_S, AuthManager, Identity, SignIn, SignUp
 from jobs.admin import AdminService
 from jobs.models import Limits
-from jobs.ports import Ports
+from jobs.ports import Passwords, Ports
 from jobs.recovery import Recovery
 from jobs.storage import StorageManager
 from jobs.uploads import UploadService
@@ -31,16 +31,23 @@ class Services:
 
 
 def build_services(
-    ports: Ports, *, limits: Limits, machine_options: PipelineOptions, cookie_key: str, sign_up: SignUp
+    ports: Ports,
+    *,
+    limits: Limits,
+    machine_options: PipelineOptions,
+    cookie_key: str,
+    sign_up: SignUp,
+    passwords: Passwords | None = None,
 ) -> Services:
-    """Return the services over some outside. ``machine_options`` carry engine, model and limits of this machine."""
+    """Return the services over some outside. ``machine_options`` carry engine, model and limits of this machine;
+    without ``passwords`` our own table keeps them."""
     storage = StorageManager(ports.files)
     uploads = UploadService(ports, storage, limits, machine_options)
     return Services(
-        auth=AuthManager(ports, cookie_key=cookie_key, sign_up=sign_up),
+        auth=AuthManager(ports, cookie_key=cookie_key, sign_up=sign_up, passwords=passwords),
         uploads=uploads,
         videos=VideoService(ports, storage, limits, machine_options),
-        admin=AdminService(ports, limits),
+        admin=AdminService(ports, limits, passwords),
         storage=storage,
         recovery=Recovery(ports, storage, limits),
         limits=limits,

@@ -75,7 +75,7 @@ def render_password(services: Services, user: User) -> None:
 
     rule = f"{fields.PASSWORD.rule.capitalize()}. Changing it logs out your other devices."
     with _card("password", "Password", rule), _sentence_of_failure():
-        Forms(change=change).draw_password_change(user.username)
+        Forms(services.auth.login_field, change=change).draw_password_change(user.username)
 
 
 def render_defaults(services: Services, user: User) -> None:

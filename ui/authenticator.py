@@ -31,6 +31,10 @@ _OURS: Mapping[str, str] = {
 class Rules(Validator):  # type: ignore[misc] # the library has no types
     """Our rules where the library asks for its own. A broken one is raised, so that its sentence reaches the person."""
 
+    def __init__(self, login_field: fields.LoginField) -> None:
+        super().__init__()
+        self._login_field = login_field
+
     def validate_name(self, name: str) -> bool:  # noqa: ARG002 - not asked for
         return True
 
@@ -38,12 +42,12 @@ class Rules(Validator):  # type: ignore[misc] # the library has no types
         return True
 
     def validate_email(self, email: str) -> bool:
-        """Check the field that is our username: the library wants an address where it has a name as well."""
-        fields.check_username(email)
+        """Check the login name, whichever it is: the library wants an address where it has a name as well."""
+        self._login_field.check(email)
         return True
 
     def validate_username(self, username: str) -> bool:
-        fields.check_username(username)
+        self._login_field.check(username)
         return True
 
     def validate_password(self, password: str) -> bool:
@@ -54,9 +58,13 @@ class Rules(Validator):  # type: ignore[misc] # the library has no types
 class Controller(AuthenticationController):  # type: ignore[misc] # the library has no types
     """The library's, which does nothing at all about a login without a name."""
 
+    def __init__(self, login_field: fields.LoginField) -> None:
+        super().__init__({"usernames": {}}, Rules(login_field), auto_hash=False)
+        self._login_field = login_field
+
     def login(self, username: str | None = None, password: str | None = None, *args: object, **more: object) -> Any:
         if not username or not password:
-            raise fields.USERNAME.refuse("Enter your name and your password.")
+            raise self._login_field.refuse(self._login_field.empty)
         return super().login(username, password, *args, **more)
 
 
@@ -77,13 +85,19 @@ class Forms(Authenticate):  # type: ignore[misc] # the library has no types
     """The three forms. Made anew in every run; holds no accounts."""
 
     def __init__(
-        self, *, log_in: Verdict | None = None, register: Verdict | None = None, change: Verdict | None = None
+        self,
+        login_field: fields.LoginField,
+        *,
+        log_in: Verdict | None = None,
+        register: Verdict | None = None,
+        change: Verdict | None = None,
     ) -> None:
         # Not the library's: that one mounts a frame of another package to write its cookie.
         self.path = self.api_key = None
         self.attrs = {"login_sleep_time": 0, "password_instructions": None}
         self.cookie_controller = NoCookie()
-        self.authentication_controller = Controller({"usernames": {}}, Rules(), auto_hash=False)
+        self.authentication_controller = Controller(login_field)
+        self._login_field = login_field
         self._names: dict[str, dict[str, Any]] = {}
         self._log_in, self._register, self._change = log_in, register, change
         model = self.authentication_controller.authentication_model
@@ -97,7 +111,7 @@ class Forms(Authenticate):  # type: ignore[misc] # the library has no types
         st.session_state["authentication_status"] = None  # else the library draws nothing
         labels = {
             "Form name": "",
-            "Username": fields.USERNAME.label,
+            "Username": self._login_field.label,
             "Password": fields.PASSWORD.label,
             "Login": "Log in",
         }
@@ -110,7 +124,7 @@ class Forms(Authenticate):  # type: ignore[misc] # the library has no types
             "Form name": "",
             "First name": "Leave empty",
             "Last name": "Leave empty, too",
-            "Email": fields.USERNAME.caption,
+            "Email": self._login_field.caption,
             "Password": fields.PASSWORD.caption,
             "Repeat password": fields.PASSWORD_AGAIN.label,
             "Register": "Create account",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,10 +11,12 @@ from typing import NoReturn
 import streamlit as st
 
 from jobs import fields
-from jobs.errors import DomainError, StoreUnavailable
+from jobs.errors import DomainError, LoginUnavailable, StoreUnavailable
 from jobs.models import LinkKind
 from jobs.service import AuthManager, SignIn, SignUp
 from ui.places import PRODUCT
+
+logger = logging.getLogger(__name__)
 
 INVITATION, RESET = "invitation", "reset"
 """Names in the address of the links an administrator hands out."""
@@ -59,7 +62,7 @@ def _render_login(door: Doorway) -> None:
 
     with _column(PRODUCT, "Log in to see your videos."):
         with _sentence_of_failure():
-            Forms(log_in=log_in).draw_login()
+            Forms(door.auth.login_field, log_in=log_in).draw_login()
         with st.container(key="gate_foot", horizontal=True, vertical_alignment="center", gap="xsmall"):
             st.caption(_NO_ACCOUNT[door.auth.sign_up], width="content")
             if door.auth.sign_up is SignUp.OPEN:
@@ -72,7 +75,11 @@ def _render_first_visit(door: Doorway) -> None:
     def register(name: str, password: str) -> None:
         door.enter(
             door.auth.create_administrator(
-                username=name, full_name=_as_typed(name), password=password, label=door.label
+                username=name,
+                full_name=_as_typed(door, name),
+                password=password,
+                address=door.address,
+                label=door.label,
             )
         )
 
@@ -83,7 +90,7 @@ def _render_first_visit(door: Doorway) -> None:
         ),
         _sentence_of_failure(),
     ):
-        Forms(register=register).draw_registration()
+        Forms(door.auth.login_field, register=register).draw_registration()
 
 
 def _render_sign_up(door: Doorway, invitation: str) -> None:
@@ -92,7 +99,7 @@ def _render_sign_up(door: Doorway, invitation: str) -> None:
     def register(name: str, password: str) -> None:
         opened = door.auth.register(
             username=name,
-            full_name=_as_typed(name),
+            full_name=_as_typed(door, name),
             password=password,
             invitation=invitation,
             address=door.address,
@@ -104,10 +111,10 @@ def _render_sign_up(door: Doorway, invitation: str) -> None:
     if invitation and door.auth.find_link(LinkKind.INVITATION, invitation) is None:
         _render_dead_link("This invitation has been used or is too old. Ask the administrator for a new one.")
         return
-    sentence = "You are invited. Choose a name and a password." if invitation else "Choose a name and a password."
-    with _column("Create your account", sentence):
+    choose = door.auth.login_field.choose
+    with _column("Create your account", f"You are invited. {choose}" if invitation else choose):
         with _sentence_of_failure():
-            Forms(register=register).draw_registration()
+            Forms(door.auth.login_field, register=register).draw_registration()
         st.button("I have an account", type="tertiary", key="gate_log_in", on_click=_switch_sign_up, args=(False,))
 
 
@@ -152,15 +159,18 @@ def _sentence_of_failure() -> Iterator[None]:
     """Show what went wrong with a form, in one sentence."""
     try:
         yield
-    except StoreUnavailable:
-        raise
     except DomainError as error:
+        if isinstance(error, StoreUnavailable) and not isinstance(error, LoginUnavailable):
+            raise
+        if error.detail:
+            logger.warning("a form of the login: %s", error.detail)
         st.error(error.message, icon=":material/error:")
 
 
-def _as_typed(name: str) -> str:
+def _as_typed(door: Doorway, name: str) -> str:
     """Return what is shown for a name typed with capitals; empty when the name itself does."""
-    return name if name != fields.clean_username(name) else ""
+    is_name = door.auth.login_field is fields.USERNAME
+    return name if is_name and name != fields.clean_username(name) else ""
 
 
 def _switch_sign_up(is_signing_up: bool) -> None:

@@ -183,7 +183,8 @@ def _ask_account(admin: User) -> None:
             _draw_done()
             return
         with st.form("people_create_form", border=False):
-            username = st.text_input(fields.USERNAME.caption, max_chars=fields.USERNAME.max_chars)
+            login = services().auth.login_field
+            username = st.text_input(login.caption, max_chars=login.max_chars, placeholder=login.hint)
             full_name = st.text_input(fields.FULL_NAME.caption, max_chars=fields.FULL_NAME.max_chars)
             role = _choose_role("people_create_role", Role.USER)
             problem = st.empty()

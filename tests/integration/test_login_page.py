@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,18 +18,23 @@ import jwt
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from adapters.supabase_auth import SupabaseAuth
 from api.guard import COOKIE
-from config import PROJECT_ROOT
+from config import PROJECT_ROOT, load_settings
 from jobs.accounts import AuthManager
-from jobs.models import LinkKind, Role
+from jobs.fields import EMAIL, USERNAME, LoginField
+from jobs.models import LinkKind, Role, User
+from jobs.outside import make_passwords, make_ports, read_machine_options
+from jobs.ports import Database
 from jobs.service import SignUp
-from tests.product import COOKIE_KEY, Product, make_product
+from tests.product import COOKIE_KEY
+from tests.servers.gotrue import GoTrue
+from tests.servers.supabase import LocalSupabase
 
 CHROMIUM = Path("/usr/bin/chromium")
 PASSWORD, OTHER = "correct horse battery", "another good password"
 SOON_MS = 20_000
 PAGES = ("", "upload", "video?id=00000000-0000-0000-0000-000000000000", "account", "admin")
-MISMATCH = "Name and password do not match. Check both, or ask the administrator for a new password."
 
 
 @dataclass(frozen=True)
@@ -37,27 +42,50 @@ class Server:
     """A web server over data that the test looks into, too."""
 
     url: str
-    product: Product
+    auth: AuthManager
+    database: Database
 
     @property
-    def auth(self) -> AuthManager:
-        return self.product.services.auth
+    def field(self) -> LoginField:
+        """What people log in with here."""
+        return self.auth.login_field
+
+    def name(self, name: str) -> str:
+        """Return what a person of that name logs in with."""
+        return f"{name}@example.com" if self.field is EMAIL else name
+
+    def log_in(self, page: Page, name: str = "mara", password: str = PASSWORD) -> None:
+        fill(page, self.field.label, self.name(name))
+        fill(page, "Password", password)
+        page.get_by_role("button", name="Log in").click()
 
 
 @contextmanager
-def run_server(data_dir: Path, sign_up: SignUp = SignUp.INVITATION) -> Iterator[Server]:
-    """Start the web part alone, without queue and workers."""
+def run_server(
+    data_dir: Path, sign_up: SignUp = SignUp.INVITATION, *, state: Mapping[str, str] | None = None, first: str = ""
+) -> Iterator[Server]:
+    """Start the web part alone, without queue and workers. ``state`` are the settings of where state and passwords
+    live, ``first`` the administrator there is."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    settings = {"DATA_DIR": str(data_dir), "COOKIE_KEY": COOKIE_KEY, "SIGNUP": sign_up.value, "LOG_LEVEL": "WARNING"}
+    data_dir.mkdir(parents=True, exist_ok=True)
+    environ = {"DATA_DIR": str(data_dir), "COOKIE_KEY": COOKIE_KEY, "SIGNUP": sign_up.value, "LOG_LEVEL": "WARNING"}
+    environ |= state or {}
+    settings = load_settings(environ)
+    ports = make_ports(settings, read_machine_options(settings))
+    passwords = make_passwords(settings)
+    auth = AuthManager(ports, cookie_key=COOKIE_KEY, sign_up=sign_up, passwords=passwords)
+    server = Server(url=f"http://127.0.0.1:{port}", auth=auth, database=ports.database)
+    if first:
+        auth.create_administrator(username=server.name(first), full_name=first.title(), password=PASSWORD)
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
     log = data_dir.parent / f"{data_dir.name}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
             [*command, "--server.address", "127.0.0.1"],
             cwd=PROJECT_ROOT,
-            env=os.environ | settings,
+            env=os.environ | environ,
             stdout=output,
             stderr=subprocess.STDOUT,
         )
@@ -66,11 +94,14 @@ def run_server(data_dir: Path, sign_up: SignUp = SignUp.INVITATION) -> Iterator[
         while not is_up(port):
             assert process.poll() is None and time.monotonic() < deadline, log.read_text()
             time.sleep(0.2)
-        yield Server(url=f"http://127.0.0.1:{port}", product=make_product(data_dir, sign_up=sign_up))
+        yield server
         assert "Traceback" not in log.read_text(), log.read_text()
     finally:
         process.terminate()
         process.wait(20)
+        ports.database.close()
+        if isinstance(passwords, SupabaseAuth):
+            passwords.close()
 
 
 def is_up(port: int) -> bool:
@@ -91,13 +122,35 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
+@contextmanager
+def make_state(request: pytest.FixtureRequest) -> Iterator[Mapping[str, str]]:
+    """Yield the settings of where state and passwords live: all in our table, or all in a new project of Supabase."""
+    if request.param == "table":
+        yield {}
+        return
+    local: LocalSupabase = request.getfixturevalue("local_supabase")
+    project = local.make_project("login")
+    project.gateway.auth_app = GoTrue(secret_key=project.secret_key, signing_key=project.signing_key)
+    yield {**project.environment, "AUTH_BACKEND": "supabase"}
+    project.close()
+
+
+@pytest.fixture(scope="module", params=["table", "supabase"])
+def state(request: pytest.FixtureRequest) -> Iterator[Mapping[str, str]]:
+    with make_state(request) as state:
+        yield state
+
+
+@pytest.fixture(params=["table", "supabase"])
+def empty_state(request: pytest.FixtureRequest) -> Iterator[Mapping[str, str]]:
+    with make_state(request) as state:
+        yield state
+
+
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory, state: Mapping[str, str]) -> Iterator[Server]:
     """A server with an administrator, mara, and whoever the tests add."""
-    data_dir = tmp_path_factory.mktemp("login") / "data"
-    data_dir.mkdir()
-    make_product(data_dir).services.auth.create_administrator(username="mara", full_name="Mara", password=PASSWORD)
-    with run_server(data_dir) as server:
+    with run_server(tmp_path_factory.mktemp("login") / "data", state=state, first="mara") as server:
         yield server
 
 
@@ -111,22 +164,22 @@ def tab(browser: Browser, server: Server) -> Iterator[Page]:
 
 def add_person(server: Server, name: str, role: Role = Role.USER) -> str:
     """Return the id of a new person with `PASSWORD`."""
-    administrator = server.product.ports.database.users.find("mara")
-    assert administrator is not None
-    token = server.auth.invite(administrator, role=role, note="")
-    opened = server.auth.register(username=name, full_name="", password=PASSWORD, invitation=token, address="")
+    token = server.auth.invite(find_administrator(server), role=role, note="")
+    opened = server.auth.register(
+        username=server.name(name), full_name="", password=PASSWORD, invitation=token, address=""
+    )
     server.auth.logout_everywhere(opened.user.id)
     return opened.user.id
 
 
+def find_administrator(server: Server) -> User:
+    administrator = server.database.users.find(server.name("mara"))
+    assert administrator is not None
+    return administrator
+
+
 def fill(page: Page, label: str, value: str) -> None:
     page.get_by_role("textbox", name=re.compile(f"^{label}(,|$)")).fill(value, timeout=SOON_MS)
-
-
-def log_in(page: Page, name: str = "mara", password: str = PASSWORD) -> None:
-    fill(page, "Name", name)
-    fill(page, "Password", password)
-    page.get_by_role("button", name="Log in").click()
 
 
 def expect_login(page: Page) -> None:
@@ -163,13 +216,15 @@ def ask_route(server: Server, token: str) -> int:
     return httpx.get(address, cookies={COOKIE: token}, trust_env=False).status_code
 
 
-def test_the_first_visit_makes_the_administrator_who_stays_logged_in(browser: Browser, tmp_path: Path) -> None:
-    with run_server(tmp_path / "data") as server:
+def test_the_first_visit_makes_the_administrator_who_stays_logged_in(
+    browser: Browser, tmp_path: Path, empty_state: Mapping[str, str]
+) -> None:
+    with run_server(tmp_path / "data", state=empty_state) as server:
         context = browser.new_context(base_url=server.url)
         tab = context.new_page()
         tab.goto("/account?from=mail")
         expect(tab.get_by_role("heading", name="Create the administrator")).to_be_visible(timeout=SOON_MS)
-        fill(tab, "Name", "Mara")
+        fill(tab, server.field.label, server.name("Mara"))
         fill(tab, "Password", "short")
         fill(tab, "Password again", "short")
         tab.get_by_role("button", name="Create account").click()
@@ -200,7 +255,7 @@ def test_the_first_visit_makes_the_administrator_who_stays_logged_in(browser: Br
         tab.reload()
         expect_login(tab)
         tab.goto("/account")
-        log_in(tab)
+        server.log_in(tab)
         expect_inside(tab)
         context.close()
 
@@ -208,16 +263,14 @@ def test_the_first_visit_makes_the_administrator_who_stays_logged_in(browser: Br
 @pytest.mark.parametrize("page", PAGES)
 def test_a_cold_deep_link_shows_the_login(browser: Browser, tmp_path: Path, page: str) -> None:
     """On a server that has drawn nothing yet: Streamlit has been seen to run a page past its main script then."""
-    (tmp_path / "data").mkdir()
-    make_product(tmp_path / "data").services.auth.create_administrator(username="mara", full_name="", password=PASSWORD)
-    with run_server(tmp_path / "data") as server:
+    with run_server(tmp_path / "data", first="mara") as server:
         context = browser.new_context(base_url=server.url)
         tab = context.new_page()
         tab.goto(f"/{page}")
         expect_login(tab)
         expect(tab.get_by_test_id("stSidebarNavLink")).to_have_count(0)
         expect(tab.get_by_test_id("stException")).to_have_count(0)
-        log_in(tab)
+        server.log_in(tab)
         expect(tab.get_by_test_id("stTopNavLink").first).to_be_visible(timeout=SOON_MS)
         assert tab.url == f"{server.url}/{page}"
         context.close()
@@ -227,26 +280,26 @@ def test_wrong_passwords_are_told_then_made_to_wait(server: Server, tab: Page) -
     add_person(server, "ben")
     tab.goto("/account")
     tab.get_by_role("button", name="Log in").click(timeout=SOON_MS)
-    expect_failure(tab, "Enter your name and your password.")
+    expect_failure(tab, server.field.empty)
     for number in range(5):
-        log_in(tab, "ben", f"wrong password {number}")
-        expect_failure(tab, MISMATCH)
+        server.log_in(tab, "ben", f"wrong password {number}")
+        expect_failure(tab, server.field.mismatch)
         tab.wait_for_timeout(500)
-    log_in(tab, "Ben", PASSWORD)
+    server.log_in(tab, "Ben", PASSWORD)
     expect_failure(tab, "Too many tries. Wait 1 minute, then try again.")
-    log_in(tab, "mara")
+    server.log_in(tab, "mara")
     expect_inside(tab)
 
 
-def test_an_unknown_name_reads_the_same(tab: Page) -> None:
+def test_an_unknown_name_reads_the_same(server: Server, tab: Page) -> None:
     tab.goto("/")
-    log_in(tab, "nobody")
-    expect_failure(tab, MISMATCH)
+    server.log_in(tab, "nobody")
+    expect_failure(tab, server.field.mismatch)
 
 
 @pytest.mark.parametrize("forgery", ["another key", "no signature", "old version", "expired", "rubbish"])
 def test_a_forged_cookie_shows_the_login(server: Server, tab: Page, forgery: str) -> None:
-    opened = server.auth.login("mara", PASSWORD, address="")
+    opened = server.auth.login(server.name("mara"), PASSWORD, address="")
     claims = jwt.decode(opened.token, options={"verify_signature": False})
     token = {
         "another key": jwt.encode(claims, "x" * 48, algorithm="HS256"),
@@ -264,19 +317,18 @@ def test_a_forged_cookie_shows_the_login(server: Server, tab: Page, forgery: str
 
 
 def test_an_invitation_opens_the_door_once(server: Server, tab: Page) -> None:
-    administrator = server.product.ports.database.users.find("mara")
-    assert administrator is not None
-    token = server.auth.invite(administrator, role=Role.USER, note="Cleo")
+    token = server.auth.invite(find_administrator(server), role=Role.USER, note="Cleo")
     tab.goto(f"/?invitation={token}")
     expect(tab.get_by_role("heading", name="Create your account")).to_be_visible(timeout=SOON_MS)
-    fill(tab, "Name", "mara")
+    fill(tab, server.field.label, server.name("mara"))
     fill(tab, "Password", PASSWORD)
     fill(tab, "Password again", PASSWORD)
     tab.get_by_role("button", name="Create account").click()
-    expect_failure(tab, "The name mara is taken. Choose another one.")
-    fill(tab, "Name", "Cleo")
+    expect_failure(tab, server.field.taken.format(server.name("mara")))
+    fill(tab, server.field.label, server.name("Cleo"))
     tab.get_by_role("button", name="Create account").click()
-    expect(tab.locator(".st-key-account_menu").get_by_text("Cleo")).to_be_visible(timeout=SOON_MS)
+    shown = "Cleo" if server.field is USERNAME else "cleo@example.com"
+    expect(tab.locator(".st-key-account_menu").get_by_text(shown)).to_be_visible(timeout=SOON_MS)
     assert token not in tab.url
     wait_for_cookie(tab.context, tab)
 
@@ -290,9 +342,7 @@ def test_an_invitation_opens_the_door_once(server: Server, tab: Page) -> None:
 
 def test_a_reset_link_sets_a_new_password_once(server: Server, tab: Page) -> None:
     dora = add_person(server, "dora")
-    administrator = server.product.ports.database.users.find("mara")
-    assert administrator is not None
-    token = server.auth.make_reset_link(administrator, dora)
+    token = server.auth.make_reset_link(find_administrator(server), dora)
     tab.goto(f"/?reset={token}")
     expect(tab.get_by_role("heading", name="Set a new password")).to_be_visible(timeout=SOON_MS)
     fill(tab, "New password", OTHER)
@@ -301,10 +351,10 @@ def test_a_reset_link_sets_a_new_password_once(server: Server, tab: Page) -> Non
     expect_failure(tab, "The two passwords differ.")
     fill(tab, "Password again", OTHER)
     tab.get_by_role("button", name="Set password").click()
-    expect(tab.locator(".st-key-account_menu").get_by_text("dora")).to_be_visible(timeout=SOON_MS)
+    expect(tab.locator(".st-key-account_menu").get_by_text(server.name("dora"))).to_be_visible(timeout=SOON_MS)
     assert token not in tab.url
     assert server.auth.find_link(LinkKind.RESET, token) is None
-    assert server.auth.login("dora", OTHER, address="").user.id == dora
+    assert server.auth.login(server.name("dora"), OTHER, address="").user.id == dora
 
     tab.context.clear_cookies()
     tab.goto(f"/?reset={token}")
@@ -318,21 +368,19 @@ def test_nobody_signs_up_without_an_invitation(tab: Page) -> None:
     expect(tab.get_by_role("button", name="Create one")).to_have_count(0)
 
 
-def test_where_sign_up_is_open_anybody_may(browser: Browser, tmp_path: Path) -> None:
-    (tmp_path / "data").mkdir()
-    make_product(tmp_path / "data").services.auth.create_administrator(username="mara", full_name="", password=PASSWORD)
-    with run_server(tmp_path / "data", SignUp.OPEN) as server:
+def test_where_sign_up_is_open_anybody_may(browser: Browser, tmp_path: Path, empty_state: Mapping[str, str]) -> None:
+    with run_server(tmp_path / "data", SignUp.OPEN, state=empty_state, first="mara") as server:
         context = browser.new_context(base_url=server.url)
         tab = context.new_page()
         tab.goto("/account")
         tab.get_by_role("button", name="Create one").click(timeout=SOON_MS)
         expect(tab.get_by_role("heading", name="Create your account")).to_be_visible(timeout=SOON_MS)
-        fill(tab, "Name", "ben")
+        fill(tab, server.field.label, server.name("ben"))
         fill(tab, "Password", PASSWORD)
         fill(tab, "Password again", PASSWORD)
         tab.get_by_role("button", name="Create account").click()
         expect_inside(tab)
-        ben = server.product.ports.database.users.find("ben")
+        ben = server.database.users.find(server.name("ben"))
         assert ben is not None and ben.role is Role.USER
         context.close()
 
@@ -340,19 +388,17 @@ def test_where_sign_up_is_open_anybody_may(browser: Browser, tmp_path: Path) -> 
 def test_only_administrators_see_the_administrators_page(server: Server, tab: Page) -> None:
     add_person(server, "emil")
     tab.goto("/admin")
-    log_in(tab, "emil")
+    server.log_in(tab, "emil")
     expect(tab.get_by_text("Only an administrator may see this page.")).to_be_visible(timeout=SOON_MS)
 
 
 def test_a_disabled_account_is_out_at_its_next_step(server: Server, tab: Page) -> None:
     finn = add_person(server, "finn")
     tab.goto("/account")
-    log_in(tab, "finn")
+    server.log_in(tab, "finn")
     expect_inside(tab)
     token = wait_for_cookie(tab.context, tab)
-    administrator = server.product.ports.database.users.find("mara")
-    assert administrator is not None
-    server.auth.set_active(administrator, finn, False)
+    server.auth.set_active(find_administrator(server), finn, False)
     assert ask_route(server, token) == 401
     tab.get_by_role("button", name="Save name").click()
     expect_login(tab)
@@ -364,7 +410,7 @@ def test_a_new_password_keeps_this_browser_and_no_other(browser: Browser, server
     other = elsewhere.new_page()
     for page in (tab, other):
         page.goto("/account")
-        log_in(page, "gina")
+        server.log_in(page, "gina")
         expect_inside(page)
         wait_for_cookie(page.context, page)
     before = wait_for_cookie(tab.context, tab)
@@ -394,7 +440,7 @@ def test_log_out_everywhere_is_everywhere(browser: Browser, server: Server, tab:
     other = elsewhere.new_page()
     for page in (tab, other):
         page.goto("/account")
-        log_in(page, "hana")
+        server.log_in(page, "hana")
         expect_inside(page)
         wait_for_cookie(page.context, page)
     tab.get_by_role("button", name="Log out everywhere").click()
@@ -407,7 +453,7 @@ def test_log_out_everywhere_is_everywhere(browser: Browser, server: Server, tab:
 def test_an_account_is_deleted_by_its_password(server: Server, tab: Page) -> None:
     ivo = add_person(server, "ivo")
     tab.goto("/account")
-    log_in(tab, "ivo")
+    server.log_in(tab, "ivo")
     expect_inside(tab)
     token = wait_for_cookie(tab.context, tab)
     tab.get_by_role("button", name="Delete account…").click()
@@ -418,5 +464,5 @@ def test_an_account_is_deleted_by_its_password(server: Server, tab: Page) -> Non
     dialog.get_by_role("textbox", name="Password").fill(PASSWORD)
     dialog.get_by_role("button", name="Delete account").click()
     expect_login(tab)
-    assert server.product.ports.database.users.get(ivo) is None
+    assert server.database.users.get(ivo) is None
     assert ask_route(server, token) == 401

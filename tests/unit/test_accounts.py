@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event
 
 import bcrypt
 import jwt
@@ -249,7 +250,7 @@ def test_guessing_side_by_side_is_no_way_around(house: House, name: str, monkeyp
         time.sleep(0.2)
         return False
 
-    monkeypatch.setattr("jobs.accounts.match_password", check)
+    monkeypatch.setattr("jobs.passwords.match_password", check)
 
     def guess(number: int) -> str:
         try:
@@ -264,6 +265,30 @@ def test_guessing_side_by_side_is_no_way_around(house: House, name: str, monkeyp
     assert len(checked) == allowed
     assert answers.count("login_failed") == allowed
     assert answers.count("too_many_tries") == 50 - allowed
+
+
+def test_a_login_that_takes_long_holds_up_nobody_else(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The counters of one person take their time: another one, from elsewhere, is let in meanwhile."""
+    house.add("ben")
+    throttles, caught, going_on = house.product.ports.database.throttles, Event(), Event()
+    count = throttles.add_failure
+
+    def count_slowly(key: str, *, forget_after_s: int) -> int:
+        if not caught.is_set():
+            caught.set()
+            assert going_on.wait(30)
+        return count(key, forget_after_s=forget_after_s)
+
+    monkeypatch.setattr(throttles, "add_failure", count_slowly)
+    with ThreadPoolExecutor(2) as pool:
+        slow = pool.submit(house.auth.login, "ben", PASSWORD, address="198.51.100.7")
+        try:
+            assert caught.wait(30)
+            assert pool.submit(house.auth.login, "mara", PASSWORD, address=HERE).result(20).user.username == "mara"
+            assert not slow.done()
+        finally:
+            going_on.set()
+        assert slow.result(30).user.username == "ben"
 
 
 def test_what_is_typed_as_a_name_is_not_kept_readable(house: House) -> None:

@@ -9,6 +9,7 @@ from importlib.metadata import version
 import pytest
 import streamlit as st
 
+from jobs import fields
 from jobs.errors import Refused
 
 with pytest.MonkeyPatch.context() as patch:
@@ -49,7 +50,7 @@ def test_what_we_stand_in_for_is_still_called_so(owner: type, method: str, param
 
 
 def test_the_forms_read_what_we_give_them() -> None:
-    forms = Forms()
+    forms = Forms(fields.USERNAME)
     assert isinstance(forms.authentication_controller, Controller)
     assert isinstance(forms.authentication_controller.validator, Rules)
     assert isinstance(forms.cookie_controller, NoCookie)
@@ -60,7 +61,7 @@ def test_the_forms_read_what_we_give_them() -> None:
 
 def test_no_hash_and_no_account_is_ever_in_the_library() -> None:
     asked: list[tuple[str, str]] = []
-    forms = Forms(log_in=lambda name, password: asked.append((name, password)))
+    forms = Forms(fields.USERNAME, log_in=lambda name, password: asked.append((name, password)))
     model = forms.authentication_controller.authentication_model
     assert model.credentials == {"usernames": {}}
     assert forms.authentication_controller.login("Mara", "a password")
@@ -73,13 +74,13 @@ def test_a_refusal_reaches_the_person_as_it_was_raised() -> None:
         raise Refused("x", "No.")
 
     with pytest.raises(Refused, match=r"No\."):
-        Forms(log_in=refuse).authentication_controller.login("mara", "a password")
+        Forms(fields.USERNAME, log_in=refuse).authentication_controller.login("mara", "a password")
 
 
 @pytest.mark.parametrize(("name", "password"), [("", "x"), ("x", ""), ("", ""), (None, None)])
 def test_an_empty_form_is_answered(name: str | None, password: str | None) -> None:
     with pytest.raises(Refused, match="Enter your name"):
-        Forms().authentication_controller.login(name, password)
+        Forms(fields.USERNAME).authentication_controller.login(name, password)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +92,7 @@ def test_an_empty_form_is_answered(name: str | None, password: str | None) -> No
 )
 def test_our_rules_speak_in_its_registration(name: str, password: str, again: str, sentence: str) -> None:
     registered: list[str] = []
-    controller = Forms(register=lambda name, _: registered.append(name)).authentication_controller
+    controller = Forms(fields.USERNAME, register=lambda name, _: registered.append(name)).authentication_controller
     with pytest.raises(Refused, match=sentence):
         controller.register_user("", "", name, name, password, again, "")
     assert not registered
@@ -101,6 +102,6 @@ def test_our_rules_speak_in_its_registration(name: str, password: str, again: st
 
 def test_its_password_change_asks_us() -> None:
     changed: list[tuple[str, str]] = []
-    controller = Forms(change=lambda old, new: changed.append((old, new))).authentication_controller
+    controller = Forms(fields.USERNAME, change=lambda old, new: changed.append((old, new))).authentication_controller
     assert controller.reset_password("mara", "the old password", "the new password", "the new password")
     assert changed == [("the old password", "the new password")]

@@ -27,7 +27,7 @@ FIELDS = [value for value in vars(fields).values() if isinstance(value, Field)]
     ],
 )
 def test_a_name_is_stored_in_one_spelling(typed: str, stored: str) -> None:
-    assert fields.check_username(typed) == stored
+    assert fields.USERNAME.check(typed) == stored
 
 
 @pytest.mark.parametrize(
@@ -35,9 +35,33 @@ def test_a_name_is_stored_in_one_spelling(typed: str, stored: str) -> None:
 )
 def test_a_name_that_can_be_mistaken_is_refused(typed: str) -> None:
     with pytest.raises(Refused) as refusal:
-        fields.check_username(typed)
+        fields.USERNAME.check(typed)
     assert refusal.value.code == "username"
     assert refusal.value.message == fields.USERNAME.error
+
+
+@pytest.mark.parametrize(
+    ("typed", "stored"),
+    [
+        ("Mara@Example.com", "mara@example.com"),
+        (" mara.lind+films@mail.example.co.uk\n", "mara.lind+films@mail.example.co.uk"),
+        ("m@xn--bcher-kva.example", "m@xn--bcher-kva.example"),
+        (f"{'a' * 242}@example.com", f"{'a' * 242}@example.com"),
+    ],
+)
+def test_an_address_is_stored_in_one_spelling(typed: str, stored: str) -> None:
+    assert fields.EMAIL.check(typed) == stored
+
+
+@pytest.mark.parametrize(
+    "typed",
+    ["", "mara", "mara@", "@example.com", "mara@example", "a b@example.com", "a@b@example.com", "marа@example.com",
+     "mara@example..com", "mara@example.com, ben@example.com", "a\x00b@example.com", f"{'a' * 243}@example.com"],
+)  # fmt: skip
+def test_what_is_no_address_is_refused(typed: str) -> None:
+    with pytest.raises(Refused) as refusal:
+        fields.EMAIL.check(typed)
+    assert (refusal.value.code, refusal.value.message) == ("email", fields.EMAIL.error)
 
 
 @pytest.mark.parametrize("typed", ["ten chars!", "x" * 72, "пароль-пароль", "with spaces inside", "пятьдесят😀"])
