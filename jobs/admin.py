@@ -5,58 +5,27 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeout
+from collections.abc import Sequence
 
 from jobs.errors import DomainError, Forbidden, NotFound
+from jobs.health import ALIVE_S, HealthChecks
 from jobs.models import HealthPart, JobStatus, Limits, Page, ProcessingJob, User, WorkerInfo
-from jobs.ports import Ports, Totals
+from jobs.ports import Passwords, Ports, Totals
 from jobs.roles import is_admin, require_admin
 
 logger = logging.getLogger(__name__)
 
-ALIVE_S = 35.0
-"""A worker says every ten seconds that it is there; after three it did not, it is not."""
-CHECK_S = 4.0
-"""A part that takes longer to answer does not work."""
 READINESS_S = 2.0
 """How long an answer to an outside probe serves for the next one."""
-LOW_DISK_BYTES = 5_000_000_000
-
-NAMES = {
-    "database": "Database",
-    "files": "Files",
-    "queue": "Queue",
-    "workers": "Workers",
-    "tools": "Tools",
-    "weights": "Speech weights",
-    "disk": "Disk",
-}
 READINESS = ("database", "files", "queue", "workers", "weights")
-
-_MENDED_BY = {
-    "database": "The database does not answer. Check that the data folder is there, can be written and is not full.",
-    "files": "Files can't be written or read. Check that the data folder can be written and is not full.",
-    "queue": "The queue does not answer. Start the product again; if REDIS_URL is set, check that server.",
-    "workers": "Nobody can tell while the database does not answer.",
-    "tools": "Nobody can tell while no worker is running.",
-    "weights": "Nobody can tell while no worker is running.",
-    "disk": "The free room can't be read. Check that the data folder is there.",
-}
-_NO_WORKER = "No worker is running, so videos wait. Start the product again, or run `make worker`."
-
-
-class _Fault(Exception):
-    """A part does not work; the text is the sentence that mends it."""
 
 
 class AdminService:
     """Every method takes the acting person first and raises `Forbidden` unless that is an administrator."""
 
-    def __init__(self, ports: Ports, limits: Limits) -> None:
+    def __init__(self, ports: Ports, limits: Limits, passwords: Passwords | None = None) -> None:
         self._ports, self._limits = ports, limits
-        self._pool = ThreadPoolExecutor(max_workers=2 * len(NAMES), thread_name_prefix="health")
+        self._health = HealthChecks(ports, passwords)
         self._ready: tuple[float, Sequence[HealthPart]] = (-READINESS_S, ())
         self._ready_lock = threading.Lock()
 
@@ -99,10 +68,10 @@ class AdminService:
             logger.warning("the queue keeps a cancelled job: %s", error.detail)
 
     def check_health(self, actor: User) -> Sequence[HealthPart]:
-        """Check every part now, at the same time; never raises for a part that does not work."""
+        """Return how every part is; never raises for one that does not work."""
         if not is_admin(actor):  # not asked of the database, which may be what does not work
             raise Forbidden
-        return self._check(tuple(NAMES))
+        return self._health.check(self._health.parts)
 
     def check_readiness(self) -> Sequence[HealthPart]:
         """Return the parts an outside probe asks for: database, files, queue, workers, weights. Public.
@@ -112,73 +81,6 @@ class AdminService:
         with self._ready_lock:
             checked, parts = self._ready
             if time.monotonic() - checked >= READINESS_S:
-                parts = self._check(READINESS)
+                parts = self._health.check(READINESS)
                 self._ready = time.monotonic(), parts
         return parts
-
-    def _check(self, ids: Sequence[str]) -> Sequence[HealthPart]:
-        checks: Mapping[str, Callable[[], str]] = {
-            "database": self._ports.database.check,
-            "files": self._ports.files.check,
-            "queue": self._ports.queue.check,
-            "workers": self._check_workers,
-            "tools": self._check_tools,
-            "weights": self._check_weights,
-            "disk": self._check_disk,
-        }
-        end = time.monotonic() + CHECK_S
-        answers = {part: self._pool.submit(checks[part]) for part in ids}
-        return tuple(self._judge(part, answer, max(0.0, end - time.monotonic())) for part, answer in answers.items())
-
-    def _judge(self, part: str, answer: Future[str], wait_s: float) -> HealthPart:
-        ok = False
-        try:
-            text, ok = answer.result(wait_s), True
-        except _Fault as fault:
-            text = str(fault)
-        except FutureTimeout:
-            answer.cancel()
-            logger.warning("%s: no answer within %.0f s", part, CHECK_S)
-            text = _MENDED_BY[part]
-        except Exception as error:  # noqa: BLE001 - a check that breaks says that its part does not work
-            logger.warning("%s does not work: %s %s", part, error, getattr(error, "detail", ""))
-            text = _MENDED_BY[part]
-        return HealthPart(id=part, name=NAMES[part], ok=ok, text=text, checked_at=self._ports.now())
-
-    def _list_workers(self, otherwise: str) -> Sequence[WorkerInfo]:
-        workers = self._ports.database.workers.list_alive(within_s=ALIVE_S)
-        if not workers:
-            raise _Fault(otherwise)
-        return workers
-
-    def _check_workers(self) -> str:
-        count = len(self._list_workers(_NO_WORKER))
-        return "1 is running." if count == 1 else f"{count} are running."
-
-    def _check_tools(self) -> str:
-        workers = self._list_workers(_MENDED_BY["tools"])
-        for worker in workers:
-            missing = worker.info.get("missing")
-            if isinstance(missing, list) and missing:
-                raise _Fault(
-                    f"The ffmpeg on {worker.host} lacks {', '.join(map(str, missing))}. "
-                    "Leave FFMPEG_BINARY unset to use ours, then start again."
-                )
-        return "; ".join(sorted({str(worker.info.get("ffmpeg") or "ffmpeg") for worker in workers})) + "."
-
-    def _check_weights(self) -> str:
-        workers = self._list_workers(_MENDED_BY["weights"])
-        for worker in workers:
-            if not worker.info.get("weights"):
-                raise _Fault(  # anybody may read this, so it names no machine
-                    "The speech weights are missing where a worker runs. Run `make weights` there, then start again."
-                )
-        return "; ".join(sorted({str(worker.info.get("model") or "") for worker in workers})) + "."
-
-    def _check_disk(self) -> str:
-        free = self._ports.files.free_bytes()
-        if free is None:
-            return "There is no end to it."
-        if free < LOW_DISK_BYTES:
-            raise _Fault(f"Only {free / 1e9:.1f} GB are free. Delete videos, or give the data folder more room.")
-        return f"{free / 1e9:.0f} GB are free."

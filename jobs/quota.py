@@ -57,10 +57,14 @@ def read_usage(ports: Ports, limits: Limits, user_id: str) -> Usage:
 
 
 def require_room(usage: Usage) -> None:
-    """Raise `QuotaExceeded` when nothing more may be stored: another version of a video takes room too."""
+    """Raise `QuotaExceeded` when nothing more may be stored: another version of a video takes room too.
+
+    Room is asked for before the work and never after it: a result that took its minutes is kept, so that the results of
+    what was let in may fill more than the limit. Then nothing more gets in until something is deleted.
+    """
     if usage.left_bytes == 0:
         raise QuotaExceeded(
-            "quota_storage",
+            "quota_bytes",
             f"Your storage of {in_gigabytes(usage.limit_bytes)} is full. "
             "Delete videos you no longer need, then make another version.",
         )
@@ -72,9 +76,9 @@ def next_month(now: datetime) -> datetime:
     return first.replace(year=now.year + 1, month=1) if now.month == 12 else first.replace(month=now.month + 1)
 
 
-def make_charge(sha256: str, duration_ms: int, options: PipelineOptions, *, limit_ms: int) -> Charge:
+def make_charge(sha256: str, options: PipelineOptions, *, limit_ms: int) -> Charge:
     """Return what making a video of that source costs: its length, once for each transcript."""
-    return Charge(key=hash_transcript(sha256, options), cost_ms=duration_ms, limit_ms=limit_ms)
+    return Charge(key=hash_transcript(sha256, options), limit_ms=limit_ms)
 
 
 def timeout_s_of(duration_ms: int) -> int:

@@ -78,6 +78,8 @@ class JobWorker:
         self._started_at = datetime.now(UTC)
         self._beat_due, self._recovery_due = 0.0, 0.0
         self._job_id = ""
+        self._ports: Ports | None = None
+        self._recovery: Recovery | None = None
 
     def run(self) -> None:
         """Take jobs until SIGTERM or SIGINT."""
@@ -104,11 +106,11 @@ class JobWorker:
     def _opened(self, purpose: str) -> Iterator[Ports]:
         """Yield ports that are closed again before the next fork; what is out of reach is tried again later."""
         try:
-            ports = self._make_ports()
+            self._ports = self._ports or self._make_ports()
             try:
-                yield ports
+                yield self._ports
             finally:
-                ports.database.close()
+                self._ports.database.close()
         except DomainError as error:
             logger.warning("%s has to be tried again: %s %s", purpose, error.message, error.detail)
         except Exception:  # a worker outlives whatever goes wrong beside its jobs
@@ -125,7 +127,7 @@ class JobWorker:
             self._recovery_due = now + RECOVERY_S
             with self._opened("recovery") as ports:
                 self._hand_over(ports, tidy_folders(self._work_root, ports.database.jobs))
-                self._recovery(ports).recover_jobs()
+                self._recovery_over(ports).recover_jobs()
 
     def _begin(self, job_id: str) -> None:
         self._job_id, self._beat_due = job_id, 0.0
@@ -150,10 +152,11 @@ class JobWorker:
     def _hand_over(self, ports: Ports, jobs: list[ProcessingJob]) -> None:
         for job in jobs:
             if job.status is JobStatus.QUEUED:
-                self._recovery(ports).enqueue(job)
+                self._recovery_over(ports).enqueue(job)
 
-    def _recovery(self, ports: Ports) -> Recovery:
-        return Recovery(ports, StorageManager(ports.files), read_limits(self._settings))
+    def _recovery_over(self, ports: Ports) -> Recovery:
+        self._recovery = self._recovery or Recovery(ports, StorageManager(ports.files), read_limits(self._settings))
+        return self._recovery
 
     def _beat(self, ports: Ports) -> None:
         free = shutil.disk_usage(self._work_root).free

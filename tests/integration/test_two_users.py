@@ -52,6 +52,7 @@ RIGHTS: Mapping[Access, Sequence[str]] = {
         "DELETE /auth/session",
         "GET /api/health",
         "GET /api/ready",
+        *(f"{method} /api/{{path}}" for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")),
         "auth.has_users",
         "auth.create_administrator",
         "auth.login",
@@ -139,6 +140,7 @@ RIGHTS: Mapping[Access, Sequence[str]] = {
         "recovery.enqueue",
         "recovery.recover_jobs",
         "recovery.sweep",
+        "recovery.sweep_regularly",
     ],
 }
 CLASS_OF: Mapping[str, Access] = {entry: access for access, entries in RIGHTS.items() for entry in entries}
@@ -423,7 +425,7 @@ def test_what_is_no_id_is_not_found(world: World, entry: str, who: str) -> None:
 def path_of(entry: str, one: str) -> str:
     """Return the address of a route for an id."""
     path = entry.partition(" ")[2]
-    values = {"id": one, "name": "video.mp4", "number": "1"}
+    values = {"id": one, "name": "video.mp4", "number": "1", "path": "nothing/here"}
     for name in re.findall(r"\{(\w+)\}", path):
         assert name in values, f"{entry}: say what {name!r} gets"
         path = path.replace(f"{{{name}}}", quote(values[name], safe=""))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from jobs import admin
+from adapters.local_files import LocalFiles
+from jobs import admin, health
 from jobs.admin import AdminService
-from jobs.errors import Forbidden, NotFound, StoreUnavailable
+from jobs.errors import Forbidden, NotFound, StorageError, StoreUnavailable
 from jobs.models import HealthPart, JobStatus, ProcessingJob, Role, User, VideoFacts, WorkerInfo
 from jobs.ports import Charge, JobFinish
 from tests.product import LIMITS, Product, RememberingQueue, make_product
@@ -49,7 +51,7 @@ def make_job(product: Product, user: User) -> ProcessingJob:
         duration_ms=60_000, width=2, height=2, fps="25", video_codec="h264", audio_tracks=1, size_bytes=3,
         sha256="a" * 64,
     )  # fmt: skip
-    charge = Charge(key="k", cost_ms=60_000, limit_ms=0)
+    charge = Charge(key="k", limit_ms=0)
     _, job = product.ports.database.videos.create_with_job(
         upload, title="secret plans", facts=facts, options={}, charge=charge, limit_bytes=0
     )
@@ -130,7 +132,7 @@ def test_a_healthy_product_is_green(product: Product, boss: User) -> None:
 
 def test_a_worker_that_fell_silent_is_missed(product: Product, boss: User) -> None:
     sign_in_worker(product)
-    product.clock.advance(seconds=admin.ALIVE_S + 1)
+    product.clock.advance(seconds=health.ALIVE_S + 1)
     parts = by_id(product.services.admin.check_health(boss))
     assert not parts["workers"].ok
     assert "`make worker`" in parts["workers"].text
@@ -156,7 +158,7 @@ def test_what_a_worker_lacks_is_told(
 
 
 def test_a_full_disk_is_told(product: Product, boss: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admin, "LOW_DISK_BYTES", 10**18)
+    monkeypatch.setattr(health, "LOW_DISK_BYTES", 10**18)
     part = by_id(product.services.admin.check_health(boss))["disk"]
     assert not part.ok
     assert part.text.startswith("Only ")
@@ -167,9 +169,10 @@ class BrokenQueue(RememberingQueue):
 
     def __init__(self, breaks: Exception | None) -> None:
         super().__init__()
-        self.breaks, self.hangs = breaks, threading.Event()
+        self.breaks, self.hangs, self.looks = breaks, threading.Event(), 0
 
     def check(self) -> str:
+        self.looks += 1
         if self.breaks is not None:
             raise self.breaks
         self.hangs.wait()
@@ -180,7 +183,7 @@ class BrokenQueue(RememberingQueue):
 def test_a_part_that_breaks_or_hangs_has_its_sentence_and_hides_no_other(
     product: Product, boss: User, error: Exception | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(admin, "CHECK_S", 0.5)
+    monkeypatch.setattr(health, "CHECK_S", 0.5)
     queue = BrokenQueue(error)
     service = AdminService(replace(product.ports, queue=queue), LIMITS)
     sign_in_worker(product)
@@ -191,6 +194,81 @@ def test_a_part_that_breaks_or_hangs_has_its_sentence_and_hides_no_other(
     assert parts["queue"].text.startswith("The queue does not answer.")
     assert not parts["queue"].ok
     assert parts["database"].ok and parts["files"].ok
+
+
+def test_a_part_that_hangs_is_waited_for_once(
+    product: Product, boss: User, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(health, "CHECK_S", 0.5)
+    queue = BrokenQueue(None)
+    service = AdminService(replace(product.ports, queue=queue), LIMITS)
+    sign_in_worker(product)
+    try:
+        service.check_health(boss)
+        before = threading.active_count()
+        for _ in range(30):  # more often than there are threads
+            parts = by_id(service.check_health(boss))
+            assert not parts["queue"].ok
+            assert parts["database"].ok and parts["files"].ok and parts["workers"].ok
+        assert queue.looks == 1
+        assert threading.active_count() <= before + len(health.NAMES)
+        assert sum("no answer" in record.message for record in caplog.records) == 1
+    finally:
+        queue.hangs.set()
+    deadline = time.monotonic() + 10
+    while not by_id(service.check_health(boss))["queue"].ok:
+        assert time.monotonic() < deadline, "a part that answers again is not looked at again"
+
+
+def test_a_store_says_itself_what_mends_it(product: Product, boss: User) -> None:
+    refused = StoreUnavailable("HTTP 401 for sb_secret_123 at db.example.com")
+    refused.remedy = "The database refuses our key. Set SUPABASE_SECRET_KEY."
+    queue = BrokenQueue(refused)
+    service = AdminService(replace(product.ports, queue=queue), LIMITS)
+    assert by_id(service.check_health(boss))["queue"].text == refused.remedy
+    assert "sb_secret_123" not in repr(service.check_readiness())
+
+
+class FilesElsewhere(LocalFiles):
+    """Files that lie on no disk of ours; counts how often it is looked at."""
+
+    looks = 0
+    breaks = False
+
+    def free_bytes(self) -> int | None:
+        return None
+
+    def check(self) -> str:
+        self.looks += 1
+        if self.breaks:
+            raise StorageError("files", "The file store does not answer.")
+        return "A bucket."
+
+
+def test_with_files_elsewhere_the_disk_is_that_of_the_work_folders(product: Product, boss: User) -> None:
+    service = AdminService(replace(product.ports, files=FilesElsewhere(product.root / "elsewhere")), LIMITS)
+    assert by_id(service.check_health(boss))["disk"].text == "Nobody can tell while no worker is running."
+    sign_in_worker(product, disk_free_bytes=90_000_000_000)
+    part = by_id(service.check_health(boss))["disk"]
+    assert (part.ok, part.text) == (True, "90 GB are free for work folders.")
+    sign_in_worker(product, disk_free_bytes=1_200_000_000)
+    part = by_id(service.check_health(boss))["disk"]
+    assert (part.ok, part.text) == (False, "Only 1.2 GB are free for work folders on studio. Make room there.")
+
+
+def test_files_elsewhere_are_looked_at_seldom_while_they_work(
+    product: Product, boss: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = FilesElsewhere(product.root / "elsewhere")
+    service = AdminService(replace(product.ports, files=files), LIMITS)
+    assert [by_id(service.check_health(boss))["files"].ok for _ in range(3)] == [True] * 3
+    assert files.looks == 1
+    monkeypatch.setattr(health, "FILES_ELSEWHERE_S", 0.0)
+    files.breaks = True
+    assert not by_id(service.check_health(boss))["files"].ok
+    monkeypatch.setattr(health, "FILES_ELSEWHERE_S", 3600.0)
+    files.breaks = False
+    assert by_id(service.check_health(boss))["files"].ok, "a failure serves nobody but who asked"
 
 
 def test_an_outside_probe_sees_no_more_than_it_needs(product: Product) -> None:

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from jobs.errors import StorageError, StoreUnavailable
 from jobs.models import JobStatus, LinkKind, ProcessingJob, Role, UploadState, User, Video, VideoFacts
 from jobs.ports import Charge, JobFinish
-from jobs.recovery import Sweep
-from jobs.storage import original_key, result_key
+from jobs.recovery import FILES_EVERY, MANY_ORIGINALS, Recovery, Sweep, Waste, WasteKind
+from jobs.storage import StorageManager, original_key, result_key, transcript_key
+from tests.database import race
 from tests.product import LIMITS, Product, make_product
 
 NOTHING = Sweep(uploads=0, orphans=0, expired_videos=0)
@@ -46,7 +48,7 @@ def make_job(product: Product, user: User, *, duration_ms: int = 60_000) -> tupl
         duration_ms=duration_ms, width=2, height=2, fps="25", video_codec="h264", audio_tracks=1, size_bytes=3,
         sha256="a" * 64,
     )  # fmt: skip
-    charge = Charge(key="k", cost_ms=duration_ms, limit_ms=0)
+    charge = Charge(key="k", limit_ms=0)
     return product.ports.database.videos.create_with_job(
         upload, title="Talk", facts=facts, options={}, charge=charge, limit_bytes=0
     )
@@ -88,6 +90,24 @@ def test_a_job_whose_worker_vanished_waits_again(product: Product, user: User) -
     product.clock.advance(seconds=61)
     assert product.services.recovery.recover_jobs() == 1
     assert product.queue.waiting == [(job.id, 1)]
+
+
+def test_a_lease_that_ran_out_while_the_database_was_away_is_no_lost_worker(product: Product, user: User) -> None:
+    _, job = make_job(product, user)
+    database, recovery = product.ports.database, product.services.recovery
+    database.jobs.claim(job.id, "one", lease_s=60)
+    product.clock.advance(seconds=61)
+    place = product.root / "factory.sqlite3"
+    database.close()
+    place.rename(product.root / "elsewhere")
+    with pytest.raises(StoreUnavailable):
+        recovery.recover_jobs()
+    (product.root / "elsewhere").rename(place)
+    recovery.recover_jobs()
+    assert database.jobs.beat(job.id, "one", stage="render", progress=0.5, lease_s=60) is False, "its worker lives"
+    product.clock.advance(seconds=61)
+    recovery.recover_jobs()
+    assert database.jobs.beat(job.id, "one", stage="render", progress=0.5, lease_s=60) is None
 
 
 def test_a_cancelled_job_whose_worker_vanished_is_over(product: Product, user: User) -> None:
@@ -149,6 +169,27 @@ def test_bytes_without_a_row_go(product: Product, user: User) -> None:
     assert product.services.recovery.sweep() == NOTHING, "its row may just be on its way"
     age_files(product, timedelta(hours=2))
     assert product.services.recovery.sweep() == replace(NOTHING, uploads=1)
+    assert list(product.ports.files.list_uploads()) == []
+
+
+def test_bytes_of_people_the_database_does_not_know_stay(product: Product) -> None:
+    product.ports.files.append(original_key(str(uuid.uuid4()), str(uuid.uuid4())), 0, b"of another database")
+    age_files(product, timedelta(days=30))
+    assert product.services.recovery.sweep() == NOTHING
+    assert len(list(product.ports.files.list_uploads())) == 1
+
+
+def test_what_a_worker_stores_in_parts_is_no_upload_of_anybodys(product: Product, user: User) -> None:
+    video, job = make_job(product, user)
+    product.ports.database.jobs.claim(job.id, "worker", lease_s=7 * 24 * 3600)
+    for key in (result_key(user.id, video.id, job.id, 1, "video.mp4"), transcript_key(user.id, video.id, "a" * 64)):
+        product.ports.files.append(key, 0, b"part")  # as a store elsewhere does with a large file
+    age_files(product, timedelta(hours=23))
+    assert product.services.recovery.sweep() == NOTHING, "a slow line takes hours"
+    age_files(product, timedelta(hours=25))
+    assert product.services.recovery.sweep().uploads == 1, "the job still runs; the transcript nobody writes any more"
+    product.ports.database.jobs.finish(job.id, "worker", JobFinish(status=JobStatus.FAILED))
+    assert product.services.recovery.sweep().uploads == 1
     assert list(product.ports.files.list_uploads()) == []
 
 
@@ -231,6 +272,120 @@ def test_kept_transcripts_stay(product: Product, user: User) -> None:
     age_files(product, timedelta(days=30))
     assert product.services.recovery.sweep() == NOTHING
     assert key in keys(product)
+
+
+# --- how often, and by whom ---
+
+
+def make_orphans(product: Product, user: User, count: int) -> list[str]:
+    """Make videos and lose their rows; return the keys of their originals."""
+    videos = [make_job(product, user)[0] for _ in range(count)]
+    for video in videos:
+        product.ports.database.videos.delete(user.id, video.id)
+    age_files(product, timedelta(hours=2))
+    return [original_key(user.id, video.id) for video in videos]
+
+
+def test_files_are_looked_through_once_a_day(product: Product, user: User) -> None:
+    recovery = product.services.recovery
+    make_orphans(product, user, 1)
+    assert recovery.sweep_regularly().orphans == 1
+    make_orphans(product, user, 1)
+    product.clock.advance(hours=23)
+    assert recovery.sweep_regularly().orphans == 0
+    product.clock.advance(hours=1)
+    assert recovery.sweep_regularly().orphans == 1
+    assert keys(product) == set()
+
+
+def test_uploads_are_looked_through_each_time(product: Product, user: User) -> None:
+    assert product.services.recovery.sweep_regularly() == NOTHING
+    begin_upload(product, user)
+    product.clock.advance(hours=23)
+    assert product.services.recovery.sweep_regularly() == NOTHING
+    product.clock.advance(hours=2)
+    assert product.services.recovery.sweep_regularly().uploads == 1
+
+
+@pytest.mark.parametrize("days_ago", [None, 1])
+def test_one_of_all_processes_looks_through_the_files(product: Product, user: User, days_ago: int | None) -> None:
+    if days_ago:
+        product.services.recovery.sweep_regularly()
+        product.clock.advance(days=days_ago, minutes=1)
+    make_orphans(product, user, 3)
+    others = [make_product(product.root, now=product.clock) for _ in range(8)]
+    swept = race([other.services.recovery.sweep_regularly for other in others])
+    assert sorted(one.orphans for one in swept) == [0] * 7 + [3]
+    for other in others:
+        other.ports.database.close()
+
+
+def test_clocks_that_differ_keep_nobody_from_the_files(product: Product, user: User) -> None:
+    product.services.recovery.sweep_regularly()
+    fast = make_product(product.root, now=lambda: product.clock() + timedelta(minutes=30))
+    ports = replace(fast.ports, database=product.ports.database)  # whose clock is the database's
+    recovery = Recovery(ports, StorageManager(ports.files), LIMITS)
+    for _ in range(3):
+        make_orphans(product, user, 1)
+        product.clock.advance(seconds=FILES_EVERY.total_seconds() - 600)
+        assert recovery.sweep_regularly().orphans == 1
+    fast.ports.database.close()
+
+
+def test_files_that_can_not_be_had_are_tried_again_soon(
+    product: Product, user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_orphans(product, user, 1)
+
+    def fail(_prefix: str) -> None:
+        raise StorageError("files", "The files can't be read.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(product.ports.files, "list_files", fail)
+        with pytest.raises(StorageError):
+            product.services.recovery.sweep_regularly()
+    assert product.services.recovery.sweep_regularly().orphans == 1
+
+
+def test_an_older_database_that_is_put_back_costs_no_originals(
+    product: Product, user: User, caplog: pytest.LogCaptureFixture
+) -> None:
+    lost = make_orphans(product, user, MANY_ORIGINALS + 1)
+    assert product.services.recovery.sweep_regularly() == NOTHING
+    assert keys(product) == set(lost)
+    assert "`make sweep`" in caplog.text
+    assert product.services.recovery.sweep().orphans == len(lost), "who asks for it gets it"
+    product.clock.advance(days=2)
+    make_orphans(product, user, MANY_ORIGINALS)
+    assert product.services.recovery.sweep_regularly().orphans == MANY_ORIGINALS
+
+
+def test_what_would_go_is_told_one_by_one(tmp_path: Path) -> None:
+    product = make_product(tmp_path, limits=replace(LIMITS, retention_days=30))
+    user = make_user(product)
+    old, job = make_job(product, user)
+    product.ports.database.jobs.claim(job.id, "worker", lease_s=60)
+    product.ports.database.jobs.finish(job.id, "worker", JobFinish(status=JobStatus.SUCCEEDED, result={}))
+    product.clock.advance(days=31)
+    upload_id = begin_upload(product, user, b"six by")
+    upload = product.ports.database.uploads.get(user.id, upload_id)
+    assert upload is not None
+    product.clock.advance(hours=25)
+    (orphan,) = make_orphans(product, user, 1)
+    told: list[Waste] = []
+    before = keys(product)
+    swept = product.services.recovery.sweep(dry_run=True, tell=told.append)
+    assert swept == Sweep(uploads=1, orphans=1, expired_videos=1)
+    assert [(waste.kind, waste.key, waste.size_bytes) for waste in told] == [
+        (WasteKind.UPLOAD, original_key(user.id, upload.video_id), 6),
+        (WasteKind.ORPHAN, orphan, 3),
+        (WasteKind.EXPIRED, f"user/{user.id}/video/{old.id}/", 3),
+    ]
+    assert keys(product) == before
+    again: list[Waste] = []
+    assert product.services.recovery.sweep(tell=again.append) == swept
+    assert [waste.key for waste in again] == [waste.key for waste in told]
+    assert keys(product) == set()
 
 
 # --- time ---
