@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from jobs.errors import Refused, StorageError
-from jobs.models import VideoFacts
+from jobs.models import RemoteFile, VideoFacts
 from pipeline.errors import PipelineError, ToolFailed
 from pipeline.ffmpeg import run_tool
 from pipeline.options import PipelineOptions
@@ -20,24 +20,31 @@ PYTHON = sys.executable
 TIMEOUT_S, SLOWEST_PACE = 300.0, 5_000_000
 """A probe may take so long, and a second more for so many bytes."""
 _PROJECT = Path(__file__).resolve().parents[1]
+_REMOTE_NAME = "original"
 _UNREADABLE = "This video can't be read: looking at it ended in an error. Export it as MP4 and use that."
 _LATER = "The file can't be checked just now. Try again in a minute."
 
 
 class PipelineProber:
-    """Runs ``python -m pipeline FILE --probe`` and reads what it says."""
+    """Runs ``python -m pipeline FILE --probe`` and reads what it says.
+
+    Of a file elsewhere, that process gets the address on its standard input, where nobody else sees it.
+    """
 
     def __init__(self, options: PipelineOptions) -> None:
         """``options`` carry the longest duration and the largest picture."""
         self._options = options
 
-    def probe(self, path: Path) -> VideoFacts:
+    def probe(self, source: Path | RemoteFile) -> VideoFacts:
         """Return what the file is. Raises `Refused` with the sentence for the person, `StorageError` when it can't be
-        told just now (the machine's fault, not the file's)."""
+        told just now (the machine's fault, or the store's, not the file's)."""
         for is_last in (False, True):
-            event = self._run(path)
+            event = self._run(source)
             match event.get("event"):
                 case "probe":
+                    if isinstance(source, RemoteFile):
+                        logger.info("%s bytes were read in %s requests", event["fetched_bytes"], event["requests"])
+                        event = {**event, "sha256": source.sha256}
                     return _read_facts(event)
                 case "error":
                     raise _explain(event)
@@ -49,15 +56,19 @@ class PipelineProber:
                     raise StorageError("probe_failed", _LATER, "the probe does not start")
         raise AssertionError("the second try always ends")
 
-    def _run(self, path: Path) -> Mapping[str, object]:
+    def _run(self, source: Path | RemoteFile) -> Mapping[str, object]:
         """Return the last event the probe told of; empty when there is none."""
+        if isinstance(source, RemoteFile):
+            how, size = [_REMOTE_NAME, "--remote"], source.size_bytes
+            given = json.dumps({"url": source.url, "size_bytes": size}) + "\n"
+        else:
+            how, size, given = [str(source.absolute()), "--sha256"], _size_of(source), ""
         command = [
-            *(PYTHON, "-m", "pipeline", str(path.absolute()), "--probe", "--sha256", "--json"),
+            *(PYTHON, "-m", "pipeline", *how, "--probe", "--json"),
             *("--max-duration", f"{self._options.max_duration_ms}ms", "--max-pixels", str(self._options.max_pixels)),
         ]
-        timeout_s = TIMEOUT_S + _size_of(path) / SLOWEST_PACE
         try:
-            output = run_tool(command, timeout_s=timeout_s, cwd=_PROJECT)
+            output = run_tool(command, timeout_s=TIMEOUT_S + size / SLOWEST_PACE, cwd=_PROJECT, given=given)
         except ToolFailed as error:
             output = error.detail
         except PipelineError as error:

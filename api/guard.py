@@ -7,10 +7,12 @@ their own, which another site can't add without the browser asking us first, and
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from functools import wraps
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from functools import partial, wraps
+from typing import ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
+from anyio import CapacityLimiter, to_thread
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -18,16 +20,20 @@ from starlette.routing import Route
 
 from jobs.errors import AuthError, DomainError, Forbidden, TooManyTries
 from jobs.log import about
-from jobs.models import Role, User
+from jobs.models import User
 from jobs.service import Identity, Services
 
 logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 COOKIE = "mvf_session"
 GetServices = Callable[[], Services]
 PublicHandler = Callable[[Request, Services], Awaitable[Response]]
 OwnerHandler = Callable[[Request, Services, User], Awaitable[Response]]
 
+_AT_STORE = CapacityLimiter(24)
 _READS = ("GET", "HEAD")
 _BROKEN = "Something broke on our side. Try again; if it fails once more, tell the administrator."
 
@@ -57,19 +63,25 @@ def owner_route(path: str, handler: OwnerHandler, get_services: GetServices, *, 
     return Route(path, answer_errors(endpoint), methods=list(methods), name=_name(handler))
 
 
+async def run_at_store(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Return what a function returns that may ask the file store, in a thread.
+
+    These are threads of their own kind: a store elsewhere that hangs holds up whoever asks for files, and nobody else.
+    """
+    return await to_thread.run_sync(partial(function, *args, **kwargs), limiter=_AT_STORE)
+
+
+async def iterate_at_store(blocks: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield the blocks of a file, each brought by `run_at_store`."""
+    while (block := await run_at_store(next, blocks, None)) is not None:
+        yield block
+
+
 async def identify(request: Request, services: Services) -> Identity:
     """Return who the cookie stands for. Raises `AuthError`."""
     identity = await run_in_threadpool(services.auth.identify, request.cookies.get(COOKIE))
     if identity is None:
         raise AuthError()
-    return identity
-
-
-async def identify_admin(request: Request, services: Services) -> Identity:
-    """Return the administrator who asks. Raises `AuthError`, `Forbidden`."""
-    identity = await identify(request, services)
-    if identity.user.role is not Role.ADMIN:
-        raise Forbidden()
     return identity
 
 

@@ -1,4 +1,7 @@
-"""Receiving files: a JSON call begins an upload, PUTs bring its bytes in order, a last call makes the video."""
+"""Receiving files: a JSON call begins an upload, PUTs bring its bytes in order, a last call makes the video.
+
+Where files lie in a store elsewhere, the bytes go there from the browser, in parts, and never come by here.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from api.guard import GetServices, make_error, owner_route
+from api.guard import GetServices, make_error, owner_route, run_at_store
 from jobs.errors import Conflict, JobError, NotFound, Refused
 from jobs.models import Upload, User
 from jobs.service import Services
@@ -55,12 +58,12 @@ class _Uploads:
         self._checks = ThreadPoolExecutor(CHECKS_AT_ONCE, thread_name_prefix="upload-check")
 
     async def begin(self, request: Request, services: Services, user: User) -> Response:
-        """Answer where to go on: ``{id, offset, chunk_bytes, mode}``."""
+        """Answer where to go on: ``{id, offset, mode, chunk_bytes}``, or ``{id, offset, mode, part_bytes, parts}``."""
         given = await _read_json(request)
         name, size, fingerprint = given.get("name"), given.get("size"), given.get("fingerprint", "")
         if not isinstance(name, str) or not isinstance(fingerprint, str) or type(size) is not int or size > MAX_SIZE:
             raise Refused("bad_request", "An upload needs a name, a size and a fingerprint.", status=400)
-        begun = await run_in_threadpool(
+        begun = await run_at_store(
             services.uploads.begin,
             user.id,
             name=name,
@@ -68,19 +71,26 @@ class _Uploads:
             fingerprint=fingerprint,
             options=_read_options(given),
         )
-        answer = {"id": begun.upload.id, "offset": begun.received, "chunk_bytes": CHUNK_BYTES, "mode": "local"}
+        answer: dict[str, object] = {"id": begun.upload.id, "offset": begun.received}
+        if begun.plan is None:
+            answer |= {"chunk_bytes": CHUNK_BYTES, "mode": "local"}
+        else:
+            answer |= {"part_bytes": begun.plan.part_bytes, "parts": begun.parts, "mode": "parts"}
         return JSONResponse(answer, headers=_NO_STORE)
 
     async def tell(self, request: Request, services: Services, user: User) -> Response:
         """Answer how far it is, in headers."""
-        found = await run_in_threadpool(services.uploads.get, user.id, _id_of(request))
+        found = await run_at_store(services.uploads.get, user.id, _id_of(request))
         headers = {"Upload-Offset": str(found.received), "Upload-Length": str(found.upload.size_bytes)}
         return Response(headers=headers | _NO_STORE)
 
     async def receive(self, request: Request, services: Services, user: User) -> Response:
         """Store the body as it comes; what has arrived stays, however the request ends."""
         upload_id, offset = _id_of(request), _read_offset(request)
-        found = await run_in_threadpool(services.uploads.get, user.id, upload_id)
+        found = await run_at_store(services.uploads.get, user.id, upload_id)
+        if found.plan is not None:
+            await _ignore_rest(request)
+            raise Conflict("Files go straight to the file store here. Reload the page, then go on.", code="in_parts")
         announced = request.headers.get("content-length", "0")
         if announced.isdecimal() and offset + int(announced) > found.upload.size_bytes:
             raise Refused(
@@ -109,7 +119,7 @@ class _Uploads:
             await store(1)
         except Conflict as error:
             await _ignore_rest(request)
-            now = await run_in_threadpool(services.uploads.get, user.id, upload_id)
+            now = await run_at_store(services.uploads.get, user.id, upload_id)
             body = {"error": {"code": error.code, "message": error.message}, "offset": now.received}
             return JSONResponse(body, status_code=error.status, headers=_NO_STORE)
         except JobError as error:
@@ -122,7 +132,7 @@ class _Uploads:
 
     async def cancel(self, request: Request, services: Services, user: User) -> Response:
         """Forget the upload."""
-        await run_in_threadpool(services.uploads.cancel, user.id, _id_of(request))
+        await run_at_store(services.uploads.cancel, user.id, _id_of(request))
         return JSONResponse({}, headers=_NO_STORE)
 
     async def set_options(self, request: Request, services: Services, user: User) -> Response:
@@ -141,9 +151,12 @@ class _Uploads:
         return JSONResponse({"video_id": done.video_id, "job_id": done.job_id}, headers=_NO_STORE)
 
     async def open_part(self, request: Request, services: Services, user: User) -> Response:
-        """Answer where a part is to be sent when files lie elsewhere; here they do not."""
-        await run_in_threadpool(services.uploads.get, user.id, _id_of(request))
-        raise NotFound
+        """Answer where a part is to be sent, ``{url, size}``, when files lie elsewhere; here they do not."""
+        number = str(request.path_params["number"])
+        if not (number.isascii() and number.isdecimal() and len(number) <= 9):
+            raise NotFound
+        part = await run_at_store(services.uploads.open_part, user.id, _id_of(request), int(number))
+        return JSONResponse({"url": part.url, "size": part.size_bytes}, headers=_NO_STORE)
 
 
 def _id_of(request: Request) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from jobs.errors import NotFound
 from jobs.models import StoredFile
-from jobs.ports import FileStore
+from jobs.ports import FileStore, OnProgress, ignore_progress
 from pipeline.models import RESULT_FILES
 from pipeline.options import PipelineOptions
 
@@ -95,12 +95,25 @@ class StorageManager:
         self.files = files
 
     def store_results(
-        self, user_id: str, video_id: str, job_id: str, attempt: int, files: Mapping[str, Path]
+        self,
+        user_id: str,
+        video_id: str,
+        job_id: str,
+        attempt: int,
+        files: Mapping[str, Path],
+        *,
+        on_progress: OnProgress = ignore_progress,
     ) -> dict[str, int]:
         """Store a finished attempt, its report last, and return the size of each file in bytes."""
         sizes = {name: path.stat().st_size for name, path in files.items()}
+        total, done = sum(sizes.values()) or 1, 0
+
+        def follow(fraction: float) -> None:
+            on_progress((done + fraction * sizes[name]) / total)
+
         for name in sorted(files, key=lambda name: name == RESULT_FILES[-1]):
-            self.files.put(result_key(user_id, video_id, job_id, attempt, name), files[name])
+            self.files.put(result_key(user_id, video_id, job_id, attempt, name), files[name], on_progress=follow)
+            done += sizes[name]
         return sizes
 
     def delete_attempts(self, user_id: str, video_id: str, job_id: str, *, but: int = 0) -> int:

@@ -6,7 +6,6 @@ run that lost its lease changes nothing any more, and one that was killed begins
 
 from __future__ import annotations
 
-import contextvars
 import ctypes
 import errno
 import logging
@@ -14,7 +13,6 @@ import os
 import shutil
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -25,10 +23,11 @@ from typing import Any
 from jobs.errors import DomainError, NotFound, StorageError, StoreUnavailable
 from jobs.log import about
 from jobs.models import JobStatus, Json, ProcessingJob, Video
-from jobs.ports import JobFinish, Jobs, Ports
+from jobs.ports import JobFinish, Ports
 from jobs.storage import StorageManager, hash_transcript, job_prefix, original_key, transcript_key
+from jobs.watch import LEASE_S, Watch
 from jobs.workspace import SIGNATURE_FILE, hold_folder
-from pipeline.errors import PipelineCancelled, PipelineError
+from pipeline.errors import DiskFull, PipelineCancelled, PipelineError
 from pipeline.models import Progress, RunContext, Stage
 from pipeline.options import OptionError, PipelineOptions, parse_job_options
 from pipeline.run import run_pipeline
@@ -36,23 +35,27 @@ from pipeline.transcribe import CHECKPOINT_FILE
 
 logger = logging.getLogger(__name__)
 
-LEASE_S = 60.0
-BEAT_S = 2.0
-"""Between two beats; each prolongs the lease, tells the progress and hears whether the person wants it to stop."""
-GRACE_S = 20.0
-"""A run that was told to stop and still goes on after this time is killed with its children."""
-FINISH_WAITS_S = (0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 20.0)
+FINISH_WAITS_S = (0.0, 1.0, 2.0, 5.0, 10.0, *[20.0] * 30)
+"""Before each try to write down how a job ended: a database may be away for ten minutes, and no work is lost."""
+FETCH_SHARE, STORE_SHARE = 0.08, 0.04
+"""Of the whole, where files lie elsewhere: bringing the original, taking the result away."""
+ROOM_FACTOR = 2
+"""An original and its result, on the disk at the same time."""
+STORE_PATIENCE_S, STORE_PAUSE_S = 600.0, 15
+"""A result waits so long for a store elsewhere, asked so often; making it again would take longer."""
 
 _PR_SET_PDEATHSIG = 1
 _MAX_NAME_BYTES = 200
 _OURS = "Your original is safe."
 _SENTENCES = {
     "disk_full": f"The disk of this machine is full. {_OURS} Tell the administrator, then try again.",
+    "files_full": f"The file store is full. {_OURS} Tell the administrator, then try again.",
     "out_unwritable": f"This machine can't write its files. {_OURS} Tell the administrator, then try again.",
     "tool_missing": f"This machine lacks a part it needs. {_OURS} Tell the administrator, then try again.",
     "source_gone": "The original can't be read any more. Upload it again; if it is lost again, tell the administrator.",
 }
 """Said instead of the pipeline's sentence where that speaks to whoever runs the machine."""
+_FULL = ("disk_full", "files_full")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,72 +112,6 @@ def _die_with(parent: int) -> None:
         os._exit(1)
 
 
-class Watch:
-    """Beats for a running job from a thread of its own, and knows why the run has to stop."""
-
-    def __init__(self, jobs: Jobs, job: ProcessingJob, worker_id: str) -> None:
-        self.is_cancelled = False
-        """The person wants it to stop."""
-        self.is_lost = False
-        """The lease went to somebody else, or the job is gone."""
-        self._jobs, self._job, self._worker_id = jobs, job, worker_id
-        self._stage, self._progress = Stage.PROBE.value, 0.0
-        self._news, self._over = threading.Event(), threading.Event()
-        self._told_at: float | None = None
-        context = contextvars.copy_context()
-        self._thread = threading.Thread(target=lambda: context.run(self._run), name="beat", daemon=True)
-
-    def __enter__(self) -> Watch:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._news.set()
-        self._thread.join()
-
-    def should_stop(self) -> bool:
-        """Tell whether the run has to end now."""
-        return self.is_cancelled or self.is_lost
-
-    def follow(self, progress: Progress) -> None:
-        """Take note of how far the run is; a new stage is told at once."""
-        self._progress = progress.overall
-        if progress.stage.value != self._stage:
-            self._stage = progress.stage.value
-            self._news.set()
-
-    def _run(self) -> None:
-        while not self._over.is_set():
-            self._beat()
-            if self.should_stop():
-                self._told_at = self._told_at or time.monotonic()
-                if time.monotonic() - self._told_at > GRACE_S:
-                    _kill_ourselves()
-            self._news.wait(BEAT_S)
-            self._news.clear()
-
-    def _beat(self) -> None:
-        if self.is_lost:
-            return
-        try:
-            answer = self._jobs.beat(
-                self._job.id, self._worker_id, stage=self._stage, progress=self._progress, lease_s=LEASE_S
-            )
-        except StoreUnavailable as error:  # whoever took the job meanwhile is heard of with the next answer
-            logger.warning("no beat: %s", error.detail)
-            return
-        self.is_lost = answer is None
-        self.is_cancelled = self.is_cancelled or bool(answer)
-
-
-def _kill_ourselves() -> None:
-    """Kill this job's process with all its children; the worker sees to the rest."""
-    logger.error("the run does not stop, so it is killed")
-    if os.getpgrp() == os.getpid():  # never the group of somebody who merely called us
-        os.killpg(os.getpgrp(), signal.SIGKILL)
-
-
 class JobRun:
     """One attempt at a claimed job."""
 
@@ -183,6 +120,9 @@ class JobRun:
         self._storage = StorageManager(ports.files)
         self._jobs = ports.database.jobs
         self._began = time.monotonic()
+        self._original_key = original_key(job.user_id, video.id)
+        self._is_far = ports.files.local_path(self._original_key) is None
+        self._has_result = False
         self._kept_transcript = ""
         """Key of what this attempt has stored for later ones."""
 
@@ -213,11 +153,13 @@ class JobRun:
         except OptionError as error:
             return _fail("bad_options", str(error))
         except (StoreUnavailable, StorageError) as error:
-            if error.code == "disk_full":  # trying again at once would not help
+            if error.code in _FULL:  # trying again at once would not help
                 logger.warning("failed: %s %s", error.message, error.detail)
-                return _fail("disk_full", _SENTENCES["disk_full"])
+                return _fail(error.code, _SENTENCES[error.code])
             logger.warning("store out of reach, to be tried again: %s %s", error.message, error.detail)
-            self._jobs.release(self._job.id, self._machine.worker_id, reason="store_unavailable")
+            # A store elsewhere is away for as long as it is, which costs nothing until there is a result.
+            counts = not self._is_far or self._has_result
+            self._jobs.release(self._job.id, self._machine.worker_id, reason="store_unavailable", counts=counts)
             return None
         except Exception as error:  # every job ends with a sentence, whatever happened to it
             logger.exception("failed without a sentence of its own")
@@ -256,13 +198,14 @@ class JobRun:
         def follow(progress: Progress) -> None:
             if progress.stage is Stage.CUT and progress.fraction == 0 and options.transcribes:
                 self._keep_transcript(transcript)
-            watch.follow(progress)
+            watch.follow(self._place(progress))
 
         ctx = RunContext(workdir=self._folder, on_progress=follow, should_cancel=watch.should_stop)
         result = run_pipeline(source, options, ctx)
         ctx.check_cancelled()
+        self._has_result = True
         ctx.report(Stage.PUBLISH, 0.0)
-        sizes = self._storage.store_results(job.user_id, video.id, job.id, job.attempt, result.files)
+        sizes = self._store(result.files, ctx)
         ctx.check_cancelled()
         ctx.report(Stage.PUBLISH, 1.0)
         return JobFinish(
@@ -281,14 +224,56 @@ class JobRun:
 
     def _fetch_source(self, watch: Watch) -> Path:
         """Return a path of the original that ends in its owner's name for it, as the report will show it."""
-        key = original_key(self._job.user_id, self._video.id)
-        fetched = self._ports.files.fetch(key, self._folder / "original", should_cancel=watch.should_stop)
+
+        def follow(fraction: float) -> None:
+            watch.follow(Progress(stage=Stage.PROBE, fraction=fraction, overall=FETCH_SHARE * fraction))
+
+        if self._is_far:
+            self._require_room()
+        fetched = self._ports.files.fetch(
+            self._original_key, self._folder / "original", should_cancel=watch.should_stop, on_progress=follow
+        )
         if watch.should_stop():
             raise PipelineCancelled
         named = self._folder / "source" / clean_name(self._video.file_name)
         named.parent.mkdir()
         named.symlink_to(fetched)
         return named
+
+    def _require_room(self) -> None:
+        """Raise `DiskFull` when the original and its result do not fit on this machine's disk."""
+        needed, free = ROOM_FACTOR * self._video.facts.size_bytes, shutil.disk_usage(self._folder).free
+        if free < needed:
+            raise DiskFull(str(self._folder), needed, free)
+
+    def _place(self, progress: Progress) -> Progress:
+        """Return the progress of the pipeline as a part of the whole, which also has the ways from and to the store."""
+        if not self._is_far:
+            return progress
+        if progress.stage is Stage.PUBLISH:
+            return replace(progress, overall=1 - STORE_SHARE * (1 - progress.fraction))
+        return replace(progress, overall=FETCH_SHARE + (1 - FETCH_SHARE - STORE_SHARE) * progress.overall)
+
+    def _store(self, files: Mapping[str, Path], ctx: RunContext) -> dict[str, int]:
+        """Store the result and return the size of each file; while a store elsewhere is away, wait for it."""
+
+        def follow(fraction: float) -> None:
+            ctx.check_cancelled()  # from within a transfer, which ends then
+            ctx.report(Stage.PUBLISH, fraction)
+
+        deadline = time.monotonic() + STORE_PATIENCE_S
+        while True:
+            try:
+                return self._storage.store_results(
+                    self._job.user_id, self._video.id, self._job.id, self._job.attempt, files, on_progress=follow
+                )
+            except StorageError as error:
+                if not self._is_far or error.code in _FULL or time.monotonic() > deadline:
+                    raise
+                logger.warning("the result can't be stored yet: %s %s", error.message, error.detail)
+            for _ in range(STORE_PAUSE_S):
+                ctx.check_cancelled()
+                time.sleep(1.0)
 
     def _bring_transcript(self, key: str) -> None:
         """Begin with what an earlier job of the video has written down, where that is the same."""

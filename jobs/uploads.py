@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import logging
 import threading
-import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
+from jobs.admission import UploadLimits, require_fit
+from jobs.arrival import Arrivals, UploadProgress
 from jobs.errors import AuthError, Conflict, DomainError, JobError, NotFound, QuotaExceeded, Refused, StorageError
 from jobs.locks import NamedLocks
 from jobs.log import about
-from jobs.models import Json, Limits, Upload, UploadState, Usage, VideoFacts
+from jobs.models import Json, Limits, Upload, UploadState, VideoFacts
+from jobs.names import clean_name, make_title
 from jobs.ports import Ports
 from jobs.quota import (
     find_user,
-    in_gigabytes,
     limit_bytes_of,
     limit_ms_of,
     make_charge,
@@ -31,7 +32,7 @@ from pipeline.options import PipelineOptions
 
 logger = logging.getLogger(__name__)
 
-MAX_NAME_CHARS, MAX_TITLE_CHARS, MAX_FINGERPRINT_CHARS = 255, 200, 600
+MAX_FINGERPRINT_CHARS = 600
 RESERVE_BYTES = 1_000_000_000
 """Stays free on the disk beside what is announced, for work folders and the database."""
 LAST_RESERVE_BYTES = 200_000_000
@@ -43,34 +44,17 @@ BEAT_S = 10.0
 DEAD_CHECK = timedelta(seconds=60)
 LEFT_ALONE = timedelta(seconds=30)
 """A page that lives completes its own upload within this time."""
-OPEN_UPLOADS_PER_PERSON = 100
-
-_NO_VIDEO = frozenset(
-    """
-    pdf txt md csv doc docx odt ppt pptx xls xlsx zip rar 7z gz tar jpg jpeg png gif heic webp svg tif tiff bmp psd
-    html htm srt vtt json xml mp3 wav flac aac m4a opus exe dmg iso
-    """.split()  # noqa: SIM905 - a list of forty strings is harder to read
-)
-"""Endings of files that are certainly none of ours; everything else is judged by what is in it."""
+ADDRESS_S = 3600
+"""A part may begin on its way so long after its address was given."""
+_LATER = "The file can't be checked just now. Try again in a minute."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UploadProgress:
-    """An upload and how many of its bytes are here."""
+class PartAddress:
+    """Where a browser sends one part, for a while; never log it."""
 
-    upload: Upload
-    received: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UploadLimits:
-    """What the next upload may be; 0 or None is no limit."""
-
-    max_bytes: int
-    max_duration_ms: int
-    usage: Usage
-    free_bytes: int | None
-    """Largest original the disk still takes, with room for its result and for what must stay free."""
+    url: str = field(repr=False)
+    size_bytes: int
 
 
 class UploadService:
@@ -78,7 +62,7 @@ class UploadService:
 
     def __init__(self, ports: Ports, storage: StorageManager, limits: Limits, machine_options: PipelineOptions) -> None:
         self._ports, self._storage, self._limits, self._machine_options = ports, storage, limits, machine_options
-        self._locks = NamedLocks()
+        self._locks, self._arrivals = NamedLocks(), Arrivals(ports)
 
     def get_limits(self, user_id: str) -> UploadLimits:
         """Return what may be uploaded now."""
@@ -103,29 +87,28 @@ class UploadService:
             if fingerprint and (found := uploads.find_open(user_id, fingerprint=fingerprint, size_bytes=size_bytes)):
                 uploads.set_options(user_id, found.id, options)
                 return self.get(user_id, found.id)
-            self._check_size(user_id, name, size_bytes)
+            require_fit(
+                name, size_bytes, self.get_limits(user_id), self._ports.database.uploads.list_open(user_id)
+            )  # fmt: skip
             upload = uploads.create(
                 user_id, name=name, size_bytes=size_bytes, fingerprint=fingerprint, options=dict(options)
             )  # fmt: skip
         with about(user_id=user_id, upload_id=upload.id):
             logger.info("an upload of %d bytes begins", size_bytes)
-        return UploadProgress(upload=upload, received=0)
+        return self._arrivals.begin(upload)
 
     def get(self, user_id: str, upload_id: str) -> UploadProgress:
         """Return how far an upload is. Raises `NotFound`."""
-        return self._measure(self._find(user_id, upload_id))
+        return self._arrivals.measure(self._find(user_id, upload_id))
 
     def list_open(self, user_id: str) -> list[UploadProgress]:
-        """Return the unfinished uploads, newest first."""
-        return [self._measure(upload) for upload in self._ports.database.uploads.list_open(user_id)]
+        """Return the unfinished uploads, newest first, as far as they were a moment ago."""
+        return [self._arrivals.glance(upload) for upload in self._ports.database.uploads.list_open(user_id)]
 
     def append(self, user_id: str, upload_id: str, *, offset: int, data: bytes) -> int:
         """Add bytes and return how many are there now. Raises `Conflict` when ``offset`` is not the end, `Refused`
         past the announced size, `StorageError` when the disk is full, `AuthError` once the account is disabled."""
-        upload = self._find(user_id, upload_id)
-        if not find_user(self._ports, user_id).is_active:  # a request may last longer than the right to make it
-            raise AuthError
-        _require_receiving(upload)
+        upload = self._find_receiving(user_id, upload_id)
         end = offset + len(data)
         if end > upload.size_bytes:
             raise Refused(
@@ -139,9 +122,24 @@ class UploadService:
                 "disk_full", "The disk of this machine is full. Ask the administrator to make room, then go on."
             )
         self._ports.files.append(_key(upload), offset, data)
-        if self._ports.now() - upload.updated_at > timedelta(seconds=BEAT_S):
-            self._ports.database.uploads.touch(user_id, upload_id)
+        self._touch(upload)
         return end
+
+    def open_part(self, user_id: str, upload_id: str, number: int) -> PartAddress:
+        """Return where to send one part of a file that goes straight to a store elsewhere; ``number`` is from 1.
+
+        Raises `NotFound` where there is no such part, `Conflict` when nothing is missing any more, `StorageError`,
+        `AuthError` once the account is disabled.
+        """
+        with self._locks.hold(f"create {upload_id}"):  # nothing is opened for what is cancelled this moment
+            upload = self._find_receiving(user_id, upload_id)
+            plan = self._arrivals.plan(upload)
+            if plan is None:
+                raise NotFound
+            size = plan.measure(number)
+            url = self._ports.files.sign_part(_key(upload), number, size, expires_s=ADDRESS_S)
+        self._touch(upload)
+        return PartAddress(url=url, size_bytes=size)
 
     def complete(self, user_id: str, upload_id: str) -> Upload:
         """Check the received file and make the video and its job; return the upload with its ids.
@@ -156,8 +154,11 @@ class UploadService:
                 return upload
             if upload.state is UploadState.REFUSED:
                 raise Refused(upload.error_code, upload.error_message)
-            if not self._is_whole(upload):
-                raise Conflict("The file has not arrived completely. Go on with the upload.", code="incomplete")
+            progress = self._arrivals.measure(upload)
+            if progress.is_other:
+                return self._refuse(upload, _changed())
+            if not progress.is_whole:
+                raise _incomplete()
             return self._check_and_create(upload)
 
     def complete_received(self) -> int:
@@ -166,16 +167,19 @@ class UploadService:
         Whatever goes wrong with one is logged, and its row tells the person.
         """
         done, now = 0, self._ports.now()
-        for upload in self._ports.database.uploads.list_unfinished():
-            age = now - upload.updated_at
-            if age < (DEAD_CHECK if upload.state is UploadState.CHECKING else LEFT_ALONE) or not self._is_whole(upload):
+        unfinished = self._ports.database.uploads.list_unfinished()
+        self._arrivals.forget_others(unfinished)
+        for upload in unfinished:
+            alone = now - upload.updated_at
+            if alone < (DEAD_CHECK if upload.state is UploadState.CHECKING else LEFT_ALONE):
                 continue
             owner = self._ports.database.users.get(upload.user_id)
             if owner is None or not owner.is_active:
                 continue
             try:
-                self.complete(upload.user_id, upload.id)
-                done += 1
+                if self._arrivals.is_left_whole(upload, alone):
+                    self.complete(upload.user_id, upload.id)
+                    done += 1
             except JobError as error:
                 with about(user_id=upload.user_id, upload_id=upload.id):
                     logger.info("an upload that was left alone became no video: %s", error.message)
@@ -196,8 +200,7 @@ class UploadService:
             if upload.state is UploadState.DONE:
                 raise Conflict("This upload is a video already. Delete the video instead.")
             self._ports.database.uploads.delete(user_id, upload_id)
-            self._ports.files.discard_upload(_key(upload))
-            self._ports.files.delete([_key(upload)])
+            self._discard(upload)
 
     def _find(self, user_id: str, upload_id: str) -> Upload:
         upload = self._ports.database.uploads.get(user_id, upload_id)
@@ -205,14 +208,23 @@ class UploadService:
             raise NotFound
         return upload
 
-    def _measure(self, upload: Upload) -> UploadProgress:
-        is_here = upload.state is UploadState.DONE or self._ports.files.stat(_key(upload)) is not None
-        return UploadProgress(
-            upload=upload, received=upload.size_bytes if is_here else self._ports.files.received(_key(upload))
-        )
+    def _find_receiving(self, user_id: str, upload_id: str) -> Upload:
+        """Return an upload that still takes bytes, of somebody who may still send them."""
+        upload = self._find(user_id, upload_id)
+        if not find_user(self._ports, user_id).is_active:  # a request may last longer than the right to make it
+            raise AuthError
+        _require_receiving(upload)
+        return upload
 
-    def _is_whole(self, upload: Upload) -> bool:
-        return self._measure(upload).received == upload.size_bytes
+    def _touch(self, upload: Upload) -> None:
+        """Write down, now and then, that an upload goes on."""
+        if self._ports.now() - upload.updated_at > timedelta(seconds=BEAT_S):
+            self._ports.database.uploads.touch(upload.user_id, upload.id)
+
+    def _discard(self, upload: Upload) -> None:
+        """Remove what is here of an upload."""
+        self._ports.files.discard_upload(_key(upload))
+        self._ports.files.delete([_key(upload)])
 
     # --- before the first byte ---
 
@@ -221,46 +233,10 @@ class UploadService:
         if free is None:
             return None
         coming = sum(
-            upload.size_bytes - self._measure(upload).received
+            upload.size_bytes - self._arrivals.measure(upload).received
             for upload in self._ports.database.uploads.list_unfinished()
         )
         return max(0, free - coming - RESERVE_BYTES) // ROOM_FACTOR
-
-    def _check_size(self, user_id: str, name: str, size_bytes: int) -> None:
-        """Raise what stands against a file of that size now."""
-        if size_bytes < 1:
-            raise Refused("empty", "The file is empty: the copy did not even begin. Copy it again, then use that.")
-        limits = self.get_limits(user_id)
-        if limits.max_bytes and size_bytes > limits.max_bytes:
-            raise Refused(
-                "too_large",
-                f"{name} has {in_gigabytes(size_bytes)}; at most {in_gigabytes(limits.max_bytes)} can be uploaded. "
-                "Export it smaller, or split it.",
-                status=413,
-            )
-        opened = self._ports.database.uploads.list_open(user_id)
-        if len(opened) >= OPEN_UPLOADS_PER_PERSON:
-            raise Refused("too_many", f"{len(opened)} uploads are unfinished. Finish or cancel some of them first.")
-        left = limits.usage.left_bytes
-        if left is not None and size_bytes > left - sum(upload.size_bytes for upload in opened):
-            raise QuotaExceeded(
-                "quota_bytes",
-                f"Your storage of {in_gigabytes(limits.usage.limit_bytes)} has no room for this file of "
-                f"{in_gigabytes(size_bytes)}. Delete videos you no longer need, then upload it.",
-            )
-        if limits.usage.left_ms == 0:
-            raise QuotaExceeded(
-                "quota_minutes",
-                f"Your {limits.usage.limit_ms // 60_000} minutes of this month are used up. "
-                f"There are new ones on {limits.usage.period_ends_at:%-d %B}.",
-            )
-        if limits.free_bytes is not None and size_bytes > limits.free_bytes:
-            raise Refused(
-                "disk_full",
-                f"This machine has no room for {in_gigabytes(size_bytes)} now. "
-                "Ask the administrator to make room, then upload it.",
-                status=507,
-            )
 
     # --- after the last byte ---
 
@@ -272,24 +248,34 @@ class UploadService:
                 with self._locks.hold(f"create {upload.id}"):
                     done = self._create(upload, facts)
         except (Refused, QuotaExceeded) as error:
-            if not self._set_state(upload, UploadState.REFUSED, error):
-                current = self._find(upload.user_id, upload.id)
-                if current.state is UploadState.DONE:  # another process was faster
-                    return current
-            logger.info("refused: %s (%s) %s", error.message, error.code, error.detail)
-            self._ports.files.discard_upload(_key(upload))
-            self._ports.files.delete([_key(upload)])
-            raise
-        except NotFound:  # cancelled, or its person is gone: nobody would ever ask for the file
-            self._ports.files.discard_upload(_key(upload))
-            self._ports.files.delete([_key(upload)])
-            raise
+            return self._refuse(upload, error)
+        except NotFound:
+            current = self._ports.database.uploads.get(upload.user_id, upload.id)
+            if current is None:  # cancelled, or its person is gone: nobody would ever ask for the file
+                self._discard(upload)
+                raise
+            if current.state is UploadState.REFUSED:  # by another process, which was faster
+                raise Refused(current.error_code, current.error_message) from None
+            self._step_back(upload)
+            raise _incomplete() from None
         except BaseException:
             self._step_back(upload)
             raise
         return done
 
+    def _refuse(self, upload: Upload, error: Refused | QuotaExceeded) -> Upload:
+        """Write down why a file is refused, remove it, and raise ``error``; return the upload if it is a video."""
+        if not self._set_state(upload, UploadState.REFUSED, error):
+            current = self._find(upload.user_id, upload.id)
+            if current.state is UploadState.DONE:  # another process was faster
+                return current
+        logger.info("refused: %s (%s) %s", error.message, error.code, error.detail)
+        self._discard(upload)
+        raise error
+
     def _probe(self, upload: Upload) -> VideoFacts:
+        if self._arrivals.plan(upload) is not None:
+            return self._probe_elsewhere(upload)
         path = self._path_of(upload)
         try:
             return self._ports.prober.probe(path)
@@ -298,11 +284,21 @@ class UploadService:
                 raise
             return self._ports.prober.probe(moved)  # another process was faster and has put it into its place
 
+    def _probe_elsewhere(self, upload: Upload) -> VideoFacts:
+        """Put the parts together, for only then they can be read, and look at the file."""
+        self._ports.files.finish_upload(_key(upload))
+        remote = self._ports.files.open_remote(_key(upload))
+        if remote is None:
+            raise StorageError("files", _LATER)
+        if remote.size_bytes != upload.size_bytes:
+            raise _changed()
+        return self._ports.prober.probe(remote)
+
     def _path_of(self, upload: Upload) -> Path:
         files = self._ports.files
         path = files.upload_path(_key(upload)) or files.local_path(_key(upload))
         if path is None:
-            raise StorageError("files", "The file can't be checked just now. Try again in a minute.")
+            raise StorageError("files", _LATER)
         return path
 
     def _create(self, upload: Upload, facts: VideoFacts) -> Upload:
@@ -316,9 +312,7 @@ class UploadService:
             title=make_title(current.name),
             facts=facts,
             options=current.options,
-            charge=make_charge(
-                facts.sha256, facts.duration_ms, options, limit_ms=limit_ms_of(user, self._limits)
-            ),
+            charge=make_charge(facts.sha256, options, limit_ms=limit_ms_of(user, self._limits)),
             limit_bytes=limit_bytes_of(user, self._limits),
         )  # fmt: skip
         with about(video_id=video.id, job_id=job.id):
@@ -367,32 +361,16 @@ def _key(upload: Upload) -> str:
     return original_key(upload.user_id, upload.video_id)
 
 
+def _incomplete() -> Conflict:
+    return Conflict("The file has not arrived completely. Go on with the upload.", code="incomplete")
+
+
+def _changed() -> Refused:
+    return Refused("changed", "The file has changed while it was uploaded. Choose it again.")
+
+
 def _require_receiving(upload: Upload) -> None:
     if upload.state is UploadState.REFUSED:
         raise Refused(upload.error_code, upload.error_message)
     if upload.state is not UploadState.RECEIVING:
         raise Conflict("This upload has all it needs.", code="not_receiving")
-
-
-def clean_name(name: str) -> str:
-    """Return a file's name without folders and control characters. Raises `Refused` when it names no video."""
-    last = name.replace("\\", "/").rpartition("/")[2]
-    shown = "".join(char for char in unicodedata.normalize("NFC", last) if char.isprintable()).strip()
-    stem, dot, extension = shown.rpartition(".")
-    if dot and extension.lower() in _NO_VIDEO:
-        raise Refused("not_media", "This is not a video. Choose an MP4, MOV, AVI, MKV or WebM file.")
-    if len(shown) > MAX_NAME_CHARS:
-        shown = f"{stem[: MAX_NAME_CHARS - len(extension) - 1]}.{extension}"[:MAX_NAME_CHARS]
-    return shown or "Video"
-
-
-def make_title(name: str) -> str:
-    """Return a title for a file: its name without extension, words apart."""
-    stem, dot, extension = name.rpartition(".")
-    if not (dot and stem.strip(" .") and len(extension) <= 5 and extension.isalnum()):
-        stem = name
-    words = stem.replace("_", " ").split()
-    title = " ".join(words)
-    if len(words) == 1 and title.count("-") > 1 and not any(char.isdigit() for char in title):
-        title = title.replace("-", " ")
-    return title.strip(" .")[:MAX_TITLE_CHARS].strip() or "Video"

@@ -273,7 +273,7 @@ class VideoService:
             user_id,
             video_id,
             options=dict(options),
-            charge=make_charge(video.facts.sha256, video.facts.duration_ms, effective, limit_ms=limit_ms),
+            charge=make_charge(video.facts.sha256, effective, limit_ms=limit_ms),
             idempotency_key=idempotency_key,
         )
         if job is None:

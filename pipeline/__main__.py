@@ -35,6 +35,7 @@ from pipeline.options import (
 )
 from pipeline.probe import probe
 from pipeline.publish import publish_files, scratch_folder
+from pipeline.remote import RangedFile, parse_address
 from pipeline.report import describe_probe, format_json
 from pipeline.run import find_cuts, run_pipeline
 from pipeline.timeline import TimelineError
@@ -92,17 +93,36 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
 
 def _probe(arguments: argparse.Namespace, options: PipelineOptions, teller: _Teller) -> None:
     """Print what the file is. It may be anybody's, so this process gives up what it does not need first."""
-    source: Path = arguments.input
-    limit_process(cpu_s=_PROBE_CPU_S + _size_of(source) // _PROBE_PACE, memory_bytes=_PROBE_MEMORY)
+    remote = _read_address(arguments) if arguments.remote else None
+    size = _size_of(arguments.input) if remote is None else remote.size_bytes
+    limit_process(cpu_s=_PROBE_CPU_S + size // _PROBE_PACE, memory_bytes=_PROBE_MEMORY)
     teller.begin()
     try:
-        found = probe(source, options)
+        if remote is None:
+            found = probe(arguments.input, options)
+        else:
+            with remote:
+                found = probe(remote, options)
     except MemoryError as error:
         raise InputRefused("not_media", "Reading this video takes too much memory. Export it as MP4.") from error
     about = describe_probe(found)
     if arguments.sha256:
-        about["sha256"] = _hash_file(source)
+        about["sha256"] = _hash_file(arguments.input)
+    if remote is not None:
+        about |= {"fetched_bytes": remote.fetched_bytes, "requests": remote.requests}
     teller.found(found, about)
+
+
+def _read_address(arguments: argparse.Namespace) -> RangedFile:
+    """Return the file elsewhere that standard input tells of: a command's own words can be seen by everybody."""
+    for name in ("httpx", "httpcore"):  # they would write down the address
+        logging.getLogger(name).setLevel(logging.WARNING)
+    if arguments.sha256:
+        raise OptionError("--sha256 reads a whole file; it does not go with --remote.")
+    try:
+        return parse_address(sys.stdin.readline(), arguments.input.name)
+    except ValueError:
+        raise OptionError('--remote needs {"url": …, "size_bytes": …} on standard input.') from None
 
 
 def _size_of(path: Path) -> int:
@@ -219,6 +239,11 @@ def _build_parser() -> argparse.ArgumentParser:
         help="print what the file is, as JSON, and stop; processor time, memory and writing are limited",
     )
     add("--sha256", action="store_true", help="with --probe: add the SHA-256 of the file")
+    add(
+        "--remote",
+        action="store_true",
+        help='with --probe: read the file by HTTP ranges; standard input says {"url": …, "size_bytes": …}',
+    )
     add("--json", action="store_true", help="print progress, and what --probe found, as JSON lines")
     return parser
 

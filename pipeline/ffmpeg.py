@@ -14,6 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -30,6 +31,8 @@ _WORKING_SHARE = 0.05
 _POLL_S = 0.2
 _GRACE_S = 1.0
 _NOT_STARTED = 127
+_KEPT_FROM_PROGRAMS = ("SUPABASE_", "AUTH_BACKEND", "WASABI_", "AWS_", "REDIS_", "POSTGRES_", "COOKIE_KEY")
+"""Beginnings of the names of settings that hold keys, or are nothing without them."""
 _LEASH = f"""
 import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
@@ -76,17 +79,21 @@ class Feed:
     blocks: Callable[[], Iterable[bytes | memoryview]]
 
 
-def _start(command: Sequence[str], **settings: Any) -> subprocess.Popen[bytes]:
-    """Start a program without input, which on Linux does not outlive us even when we are killed.
+def _start(
+    command: Sequence[str], *, stdin: int = subprocess.DEVNULL, **settings: Any
+) -> subprocess.Popen[bytes]:  # fmt: skip
+    """Start a program, without input unless one is given, which on Linux does not outlive us even when we are killed.
 
-    By way of another program, because what the child runs of ours before its own would run among our locks. Raises
-    `OSError` when there is no such program.
+    It opens strangers' files, so the keys of our environment stay here. On Linux it is started by way of another
+    program, because what the child runs of ours before its own would run among our locks. Raises `OSError` when there
+    is no such program.
     """
     if sys.platform == "linux":
         if shutil.which(command[0]) is None:
             raise FileNotFoundError(f"{command[0]} is no program")
         command = [sys.executable, "-I", "-S", "-c", _LEASH, str(os.getpid()), *command]
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, **settings)
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(_KEPT_FROM_PROGRAMS)}
+    return subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, env=environ, **settings)
 
 
 def _was_started(returncode: int, output: str) -> bool:
@@ -207,20 +214,26 @@ def run_tool(
     cwd: Path,
     follow: Callable[[str], None] = lambda _: None,
     should_cancel: Callable[[], bool] = lambda: False,
+    given: str = "",
 ) -> str:
     """Run a helper program to its end and return the last lines it printed, stdout and stderr as they came.
 
-    It gets no input, and is dead on every way out of here. What it overwrites on its terminal (records that end in a
-    carriage return) is no line: ``follow`` gets the newest now and then. Raises `ToolMissing` when it does not start,
-    `ToolTimeout` when it runs longer than ``timeout_s`` seconds, `PipelineCancelled`, `DiskFull`, else `ToolFailed`
-    with its command and last lines as detail.
+    Its input is what is ``given``, a few lines at most, and it is dead on every way out of here. What it overwrites on
+    its terminal (records that end in a carriage return) is no line: ``follow`` gets the newest now and then. Raises
+    `ToolMissing` when it does not start, `ToolTimeout` when it runs longer than ``timeout_s`` seconds,
+    `PipelineCancelled`, `DiskFull`, else `ToolFailed` with its command and last lines as detail.
     """
     logger.debug("running %s", shlex.join(command))
     name = Path(command[0]).name
     try:
-        child = _start(command, cwd=cwd, stderr=subprocess.STDOUT)
+        child = _start(
+            command, stdin=subprocess.PIPE if given else subprocess.DEVNULL, cwd=cwd, stderr=subprocess.STDOUT
+        )
     except OSError as error:
         raise _no_tool(name, str(error)) from error
+    if child.stdin is not None:
+        with suppress(BrokenPipeError), child.stdin:
+            child.stdin.write(given.encode())
     tail: deque[str] = deque(maxlen=STDERR_LINES)
     records: deque[str] = deque(maxlen=1)
     drain = threading.Thread(

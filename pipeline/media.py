@@ -12,6 +12,10 @@ import av.error
 from av.container import InputContainer
 
 from pipeline.errors import DiskFull, InputRefused, OutputUnwritable, ProcessingFailed, SourceGone, ToolFailed
+from pipeline.remote import RangedFile
+
+Source = Path | RangedFile
+"""A file of this machine, or one that lies elsewhere."""
 
 CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm,mpegts,mpeg,mpegvideo,flv,asf,mxf,ogg,dv,gxf,nut,h264,hevc,"
@@ -23,12 +27,20 @@ can name other files of this machine or addresses on its network."""
 INPUT_OPTIONS = {"protocol_whitelist": "file,pipe", "format_whitelist": CONTAINERS}
 """The same walls for PyAV and for the ffmpeg command line."""
 
+_REMOTE_OPTIONS = {**INPUT_OPTIONS, "protocol_whitelist": "none"}
+"""What lies elsewhere is read by us alone."""
+_BUFFER_BYTES = 8 << 10
+"""Read ahead of what is looked at; small, because every jump throws it away."""
+
 
 @contextmanager
-def open_media(path: Path) -> Iterator[InputContainer]:
+def open_media(source: Source) -> Iterator[InputContainer]:
     """Yield the opened file. Raises `SourceGone`, or `InputRefused` when it is no media file we know."""
     try:
-        container = av.open(str(path), options=dict(INPUT_OPTIONS))
+        if isinstance(source, RangedFile):
+            container = av.open(source.open(), "r", options=dict(_REMOTE_OPTIONS), buffer_size=_BUFFER_BYTES)
+        else:
+            container = av.open(str(source), options=dict(INPUT_OPTIONS))
     except FileNotFoundError as error:
         raise SourceGone(detail=str(error)) from error
     except (av.error.FFmpegError, OSError, ValueError) as error:
@@ -40,17 +52,17 @@ def open_media(path: Path) -> Iterator[InputContainer]:
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Translate what PyAV and the system raise while ``path`` is read: it may vanish, or its disk may fail."""
+def reading(source: Source) -> Iterator[None]:
+    """Translate what PyAV and the system raise while a file is read: it may vanish, or its disk may fail."""
     try:
         yield
     except (av.error.FFmpegError, OSError) as error:
-        raise explain_read_error(path, error) from error
+        raise explain_read_error(source, error) from error
 
 
-def explain_read_error(path: Path, error: Exception) -> ProcessingFailed:
-    """Return the failure a person should see when reading ``path`` ended in ``error``."""
-    if not path.is_file():
+def explain_read_error(source: Source, error: Exception) -> ProcessingFailed:
+    """Return the failure a person should see when reading ``source`` ended in ``error``."""
+    if isinstance(source, Path) and not source.is_file():
         return SourceGone(detail=repr(error))
     return ToolFailed(
         "The video could not be read to its end. Export it again as MP4, then try that file.", repr(error)

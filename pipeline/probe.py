@@ -5,11 +5,11 @@ from __future__ import annotations
 import statistics
 from array import array
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
-from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import av
 import av.error
@@ -20,9 +20,10 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream as AvVideoStream
 
 from pipeline.errors import InputRefused, SourceGone
-from pipeline.media import open_media, reading
+from pipeline.media import Source, open_media, reading
 from pipeline.models import AudioStream, Probe, VideoStream
 from pipeline.options import PipelineOptions
+from pipeline.remote import RangedFile
 
 _NTSC_RATES = (Fraction(60000, 1001), Fraction(30000, 1001), Fraction(24000, 1001))
 _STANDARD_RATES = (
@@ -43,6 +44,9 @@ _BOXES = frozenset(
     b"ftyp moov mdat moof mfra free skip wide pnot uuid meta udta pdin sidx ssix styp prft emsg imda".split()
 )
 """Boxes that stand at the top of a file (ISO 14496-12, QuickTime)."""
+_BOX_HEADER = 16
+_WHOLE_IN_INDEX = frozenset({"h264", "hevc", "prores", "aac", "alac"})
+"""Codecs whose packets are told completely by the index of an MP4 or MOV; of others, the data is looked at too."""
 _CLOCK_JITTER_S = 1
 """Decoding times never go back; further than this they begin again."""
 _MISSING_TAIL_S = 1.0
@@ -50,38 +54,39 @@ _MISSING_TAIL_SHARE = 0.02
 """A file whose packets end this much before its declared duration is cut off (the larger of the two)."""
 
 
-def probe(path: Path, options: PipelineOptions | None = None) -> Probe:
-    """Return what ``path`` holds, after reading every packet of it once (nothing but the first frame is decoded).
+def probe(source: Source, options: PipelineOptions | None = None) -> Probe:
+    """Return what ``source`` holds, after reading every packet of it once (nothing but the first frame is decoded).
 
-    Raises `InputRefused` with code ``not_media no_video empty truncated too_long too_many_pixels``, or `SourceGone`.
-    Limits are those of ``options``.
+    Of a file elsewhere, the packets' data is not fetched where an index tells all there is to know of them. Raises
+    `InputRefused` with code ``not_media no_video empty truncated too_long too_many_pixels``, or `SourceGone`. Limits
+    are those of ``options``.
     """
     options = options or PipelineOptions()
-    size = _read_size(path)
+    size = _read_size(source)
     if size == 0:
         raise InputRefused("empty", "The file is empty: the copy did not even begin. Copy it again, then use that.")
-    _check_boxes(path, size)
-    with open_media(path) as container:
+    payload = _check_boxes(source, size)
+    with open_media(source) as container:
         declared = (container.duration or 0) / av.time_base
         _check_length(declared, options)
         picture = _pick_video(container).codec_context
         _check_pixels(picture.width, picture.height, options)
-    with open_media(path) as container, reading(path):
+    with open_media(source) as container, reading(source), _passing_over(source, payload, container):
         packets = _scan_packets(container)
     _check_complete(declared, packets)
-    with open_media(path) as container:
+    with open_media(source) as container:
         stream = _pick_video(container)
         audio = tuple(describe_audio(container))
         kind = container.format.name
         video = _describe_video(
-            stream, _decode_first_frame(path, container, stream), packets[stream.index], has_pts=_has_pts(container)
+            stream, _decode_first_frame(source, container, stream), packets[stream.index], has_pts=_has_pts(container)
         )
     ends = (packets[index].end for index in (video.index, *(stream.index for stream in audio)))
     duration = max(end for end in ends if end is not None) - video.first_frame
     _check_pixels(video.width, video.height, options)
     _check_length(float(duration), options)
     return Probe(
-        name=path.name,
+        name=source.name,
         format=kind,
         size_bytes=size,
         duration_ms=round(duration * 1000),
@@ -157,32 +162,52 @@ def is_variable_rate(durations_s: Sequence[float]) -> bool:
     return odd > 0.01 * len(durations_s)
 
 
-def _read_size(path: Path) -> int:
+def _read_size(source: Source) -> int:
+    if isinstance(source, RangedFile):
+        return source.size_bytes
     try:
-        if not path.is_file():
-            if path.exists():
-                raise InputRefused("not_media", f"{path} is not a file. Name a video file.")
-            raise SourceGone(message=f"There is no file {path}. Check the name.")
-        return path.stat().st_size
+        if not source.is_file():
+            if source.exists():
+                raise InputRefused("not_media", f"{source} is not a file. Name a video file.")
+            raise SourceGone(message=f"There is no file {source}. Check the name.")
+        return source.stat().st_size
     except OSError as error:
         raise SourceGone(detail=str(error)) from error
 
 
-def _check_boxes(path: Path, size: int) -> None:
-    """Refuse an MP4 or MOV whose boxes reach past the end of the file, or that has no index."""
+def _check_boxes(source: Source, size: int) -> list[tuple[int, int]]:
+    """Refuse an MP4 or MOV whose boxes reach past the end of the file, or that has no index.
+
+    Returns where its packets lie; nothing for other files.
+    """
     try:
-        with path.open("rb") as file:
-            kinds = []
-            for kind, end in _walk_boxes(file, size):
+        with source.open("rb") as file:
+            kinds, payload, begin = [], [], 0
+            for kind, end in _walk_boxes(cast(BinaryIO, file), size):
                 kinds.append(kind)
+                if kind == b"mdat":
+                    payload.append((begin + _BOX_HEADER, end))
+                begin = end
                 if end > size:
                     raise _truncated()
     except OSError as error:
         raise InputRefused(
-            "not_media", f"{path.name} can't be opened. Check that you may read it.", str(error)
+            "not_media", f"{source.name} can't be opened. Check that you may read it.", str(error)
         ) from error
     if kinds and kinds[0] in (b"ftyp", b"mdat", b"wide") and not {b"moov", b"moof"} & set(kinds):
         raise _truncated()
+    return payload
+
+
+def _passing_over(
+    source: Source, payload: list[tuple[int, int]], container: InputContainer
+) -> AbstractContextManager[None]:
+    """Return a context in which the packets' data of a file elsewhere is not fetched, if nobody looks at it."""
+    streams = (*container.streams.video, *container.streams.audio)
+    codecs = [stream.codec_context.name if stream.codec_context else "" for stream in streams]
+    if isinstance(source, RangedFile) and all(name in _WHOLE_IN_INDEX or name.startswith("pcm_") for name in codecs):
+        return source.passing_over(payload)
+    return nullcontext()
 
 
 def _walk_boxes(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int]]:
@@ -247,9 +272,9 @@ def _pick_video(container: InputContainer) -> AvVideoStream:
     return next((stream for stream in streams if stream.disposition & Disposition.default), streams[0])
 
 
-def _decode_first_frame(path: Path, container: InputContainer, stream: AvVideoStream) -> VideoFrame:
+def _decode_first_frame(source: Source, container: InputContainer, stream: AvVideoStream) -> VideoFrame:
     """Return the first frame that decodes. Broken packets before it are passed over, as every player does."""
-    with reading(path):
+    with reading(source):
         for packet in container.demux(stream):
             try:
                 frames = packet.decode()

@@ -1,10 +1,13 @@
-"""What a person sees when something goes wrong: one sentence. The cause goes to the log."""
+"""What a person sees when something goes wrong: one sentence. The cause goes to the log.
+
+Where only a service is away, the page comes back by itself.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import streamlit as st
 from streamlit.errors import FragmentHandledException
@@ -17,6 +20,8 @@ logger = logging.getLogger(__name__)
 UNEXPECTED = (
     "Something broke on our side. Your videos are safe. Reload the page; if it breaks again, tell the administrator."
 )
+AGAIN_S = 4
+"""Between two looks whether a service is back."""
 
 
 @contextmanager
@@ -27,16 +32,31 @@ def contained(user_id: str = "") -> Iterator[None]:
     except FragmentHandledException:
         return
     except (StoreUnavailable, StorageError) as error:
-        _log(user_id, "a page could not be shown: %s", error.detail or error.code)
+        with _person(user_id):
+            logger.warning("a page could not be shown: %s", error.detail or error.code)
         st.warning(error.message)
+        _come_back()
     except DomainError as error:
         logger.info("a page said no: %s", error.code)
         st.info(error.message)
-    except Exception:  # noqa: BLE001 - nobody is ever shown a traceback; the log has it
-        _log(user_id, "a page broke")
+    except Exception:  # nobody is ever shown a traceback; the log has it
+        with _person(user_id):
+            logger.exception("a page broke")
         st.error(UNEXPECTED)
 
 
-def _log(user_id: str, message: str, *values: object) -> None:
-    with about(**({"user_id": user_id} if user_id else {})):
-        logger.error(message, *values, exc_info=True)
+def _come_back() -> None:
+    """Run the whole page again in a few seconds."""
+    is_drawn = False
+
+    def wait() -> None:
+        nonlocal is_drawn
+        if is_drawn:  # the first time is now, with the page that failed
+            st.rerun()
+        is_drawn = True
+
+    st.fragment(wait, run_every=AGAIN_S)()
+
+
+def _person(user_id: str) -> AbstractContextManager[None]:
+    return about(**({"user_id": user_id} if user_id else {}))

@@ -23,12 +23,20 @@ _HARMLESS = (
     re.compile(r"WebSocket connection to .*_stcore/stream.* failed"),
 )
 
+_OUTAGE = re.compile(
+    r"Failed to load resource: .*(ERR_CONNECTION_|ERR_EMPTY_RESPONSE|ERR_INVALID_HTTP_RESPONSE|\b50[0-4]\b)"
+    r"|blocked by CORS policy"  # so a browser calls every answer of a server that is just starting
+)
+"""What a browser says of a service that is away, whatever the page makes of it."""
+
 
 @dataclass
 class Witness:
     """Hears everything a page says and asks for."""
 
     page: Page
+    with_outages: bool = False
+    """Services go away meanwhile: then the browser says so too."""
     errors: list[str] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
 
@@ -41,14 +49,18 @@ class Witness:
 
     def _hear(self, message: ConsoleMessage) -> None:
         text = f"{message.text} {message.location.get('url', '')}"
-        if message.type == "error" and not any(known.search(text) for known in _HARMLESS):
+        harmless = (*_HARMLESS, _OUTAGE) if self.with_outages else _HARMLESS
+        if message.type == "error" and not any(known.search(text) for known in harmless):
             self.errors.append(text)
+
+    def hosts(self) -> set[str]:
+        """Return the hosts that were asked, with their ports."""
+        asked = {urlsplit(request.url) for request in self.requests}
+        return {host.netloc for host in asked if host.scheme in ("http", "https", "ws", "wss")}
 
     def other_hosts(self, product: Running) -> set[str]:
         """Return the hosts that were asked beside the product."""
-        ours = urlsplit(product.url).netloc
-        hosts = {urlsplit(request.url) for request in self.requests}
-        return {host.netloc for host in hosts if host.scheme in ("http", "https", "ws", "wss")} - {ours}
+        return self.hosts() - {urlsplit(product.url).netloc}
 
     def count(self, method: str, path: str) -> int:
         """Return how often an address was asked for."""

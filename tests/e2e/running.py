@@ -8,25 +8,20 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import httpx
 import psutil
 
-from adapters.local_files import LocalFiles
-from adapters.prober import PipelineProber
-from adapters.rq_queue import RqQueue
-from adapters.sqlite import SqliteDatabase
 from config import PROJECT_ROOT, load_settings
-from jobs.models import Limits
+from jobs.outside import make_ports, read_limits, read_machine_options
 from jobs.ports import Ports
 from jobs.service import Services, SignIn, SignUp, build_services
-from pipeline.options import PipelineOptions
 
 T = TypeVar("T")
 
@@ -48,6 +43,14 @@ class Running:
     data_dir: Path
     temporary: Path
     log: Path
+    environ: Mapping[str, str] = field(repr=False)
+    """What it was started with."""
+
+    @property
+    def files_host(self) -> str:
+        """Host and port that files are brought to and fetched from: the product's own, unless a bucket has them."""
+        wasabi = load_settings(self.environ).wasabi
+        return urlsplit(wasabi.public_endpoint if wasabi else self.url).netloc
 
     @property
     def url(self) -> str:
@@ -132,17 +135,18 @@ def start_product(folder: Path, **settings: str) -> Running:
         "SIGNUP": "open",
         "PYTHONUNBUFFERED": "1",
     }
+    environ = plain_environment() | values | settings
     with log.open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "jobs.supervisor"],
             cwd=PROJECT_ROOT,
-            env=plain_environment() | values | settings,
+            env=environ,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    return Running(process=process, port=port, data_dir=data_dir, temporary=temporary, log=log)
+    return Running(process=process, port=port, data_dir=data_dir, temporary=temporary, log=log, environ=environ)
 
 
 @contextmanager
@@ -233,20 +237,20 @@ def open_client(product: Running, token: str = "") -> httpx.Client:
 @contextmanager
 def beside(product: Running) -> Iterator[tuple[Services, Ports]]:
     """Yield the services over a running product's own data, as one more process beside its web server."""
-    settings = load_settings({**plain_environment(), "DATA_DIR": str(product.data_dir)})
-    machine = PipelineOptions()
-    ports = Ports(
-        database=SqliteDatabase(settings.data_dir / "factory.sqlite3"),
-        files=LocalFiles(settings.data_dir / "files"),
-        queue=RqQueue(settings.redis_url),
-        prober=PipelineProber(machine),
-        now=lambda: datetime.now(UTC),
-    )
-    limits = Limits(
-        max_upload_bytes=settings.max_upload_bytes, max_duration_ms=0, quota_minutes=0, quota_bytes=0, retention_days=0
-    )
+    settings = load_settings(product.environ)
+    machine = read_machine_options(settings)
+    ports = make_ports(settings, machine)
     try:
-        yield build_services(ports, limits=limits, machine_options=machine, cookie_key="", sign_up=SignUp.OPEN), ports
+        yield (
+            build_services(
+                ports,
+                limits=read_limits(settings),
+                machine_options=machine,
+                cookie_key=settings.cookie_key,
+                sign_up=SignUp.OPEN,
+            ),
+            ports,
+        )
     finally:
         ports.database.close()
 

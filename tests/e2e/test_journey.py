@@ -1,14 +1,20 @@
-"""The whole way of a video as one story in a real browser, over the whole product as it is started."""
+"""The whole way of a video as one story in a real browser, over the whole product as it is started.
+
+It is told on the embedded defaults, with state in PostgREST over PostgreSQL and files in an S3 server, and once more
+there with each of these stopped and started again in the middle. The story is the same; only where the bytes travel
+differs.
+"""
 
 from __future__ import annotations
 
 import json
 import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import av
 import pytest
@@ -16,13 +22,14 @@ from playwright.sync_api import Page, expect
 
 from pipeline.models import RESULT_FILES
 from tests.e2e.person import MADE_MS, SOON_MS, Person, Witness
-from tests.e2e.running import Running, beside
+from tests.e2e.running import Running, beside, running_product
+from tests.e2e.stage import Stage, make_stage
 from tests.media.speech import talk
 from tests.media.talks import write_video
 
 NAME = "Lesson one"
 RENAMED = "Lesson one, “cut” & done"
-PADDING = 20 << 20
+PADDING = 40 << 20
 """Free room at the end of the file, so that a small video goes up in several pieces."""
 VIDEO = "document.querySelector('video')"
 HEARD = "Processing audio with duration"
@@ -70,8 +77,22 @@ def lesson(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_the_whole_way(page: Page, product_server: Running, lesson: Path, tmp_path: Path) -> None:
-    witness = Witness(page).listen()
+@pytest.fixture(scope="module", params=["embedded", "services", "interrupted"])
+def stage(request: pytest.FixtureRequest) -> Stage:
+    """Where state and files live, and what happens to them meanwhile."""
+    return Stage() if request.param == "embedded" else make_stage(request, interrupted=request.param == "interrupted")
+
+
+@pytest.fixture(scope="module")
+def product_server(weights: Path, stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """The product on that stage."""
+    assert weights.is_dir()
+    with running_product(tmp_path_factory.mktemp("product"), **stage.environ) as product:
+        yield product
+
+
+def test_the_whole_way(page: Page, product_server: Running, stage: Stage, lesson: Path, tmp_path: Path) -> None:
+    witness = Witness(page, with_outages=stage.is_interrupted).listen()
     ada = Person(page=page, name="ada", password="one password for everything")
 
     ada.create_administrator()
@@ -79,9 +100,13 @@ def test_the_whole_way(page: Page, product_server: Running, lesson: Path, tmp_pa
     ada.log_out()
     ada.log_in()
 
-    ada.upload(lesson)
-    assert witness.count("PUT", "^/api/uploads/") >= 3
-    watch_it_being_made(ada)
+    with stage.interrupting("upload"):
+        ada.upload(lesson)
+    sent = [request for request in witness.requests if request.method == "PUT"]
+    assert {urlsplit(request.url).netloc for request in sent} == {product_server.files_host}
+    assert len(sent) >= 3
+    with stage.interrupting("making"):
+        watch_it_being_made(ada)
     assert product_server.work_files() == []
 
     page.get_by_role("link", name=NAME, exact=True).click()
@@ -89,6 +114,8 @@ def test_the_whole_way(page: Page, product_server: Running, lesson: Path, tmp_pa
     job = read_job_id(page)
     cues = read_cues(page, job)
     watch_it(page)
+    with stage.interrupting("watching"):
+        run(page, "{ video.currentTime = 0 }")
     read_captions_on_screen(page, cues)
     jump_by_transcript(page, cues)
     download_everything(ada, job, cues, tmp_path)
@@ -112,7 +139,7 @@ def test_the_whole_way(page: Page, product_server: Running, lesson: Path, tmp_pa
     assert list_stored(product_server) == []
 
     assert witness.errors == []
-    assert witness.other_hosts(product_server) == set()
+    assert witness.hosts() == {urlsplit(product_server.url).netloc, product_server.files_host}
     assert "Traceback" not in product_server.read_log()
 
 

@@ -100,7 +100,7 @@ def store_original(ports: Ports, person: SignIn, path: Path) -> str:
     )  # fmt: skip
     assert ports.database.uploads.set_state(person.user.id, upload.id, UploadState.CHECKING)
     ports.files.put(f"user/{person.user.id}/video/{upload.video_id}/original", path)
-    charge = Charge(key="free", cost_ms=0, limit_ms=0)
+    charge = Charge(key="free", limit_ms=0)
     video, job = ports.database.videos.create_with_job(
         upload, title="Long", facts=FACTS, options={}, charge=charge, limit_bytes=0
     )  # fmt: skip

@@ -16,13 +16,16 @@ from tests.e2e.running import Running, find_free_port, plain_environment, wait_f
 class WebServer:
     """On data of its own. What was uploaded waits, for nobody works."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **settings: str) -> None:
+        """``settings`` are environment variables beside its own."""
         self.folder, self.port = folder, find_free_port()
+        self._settings = settings
         self.start()
 
     def start(self) -> None:
         """Start it and wait until it answers."""
         values = {"DATA_DIR": str(self.folder / "data"), "PORT": str(self.port), "SIGNUP": "open"}
+        environ = plain_environment() | values | self._settings
         with (self.folder / "web.log").open("ab") as log:
             process = subprocess.Popen(
                 [
@@ -30,7 +33,7 @@ class WebServer:
                     *(f"--server.port={self.port}", "--server.address=127.0.0.1", "--server.headless=true"),
                 ],
                 cwd=PROJECT_ROOT,
-                env=plain_environment() | values,
+                env=environ,
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
@@ -40,6 +43,7 @@ class WebServer:
             data_dir=self.folder / "data",
             temporary=self.folder,
             log=self.folder / "web.log",
+            environ=environ,
         )
         assert wait_for(self._answers, 60), self.running.read_log()
 

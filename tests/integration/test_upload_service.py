@@ -13,7 +13,7 @@ import pytest
 
 from adapters.local_files import LocalFiles
 from jobs.errors import Conflict, DomainError, NotFound, QuotaExceeded, Refused, StorageError, StoreUnavailable
-from jobs.models import Upload, UploadState, VideoFacts, VideoQuery
+from jobs.models import RemoteFile, Upload, UploadState, VideoFacts, VideoQuery
 from jobs.storage import original_key
 from jobs.uploads import BEAT_S, UploadService
 from pipeline.options import PipelineOptions
@@ -244,8 +244,8 @@ def test_without_a_queue_the_job_is_made_all_the_same(product: Product, ann: str
 class BrokenProber:
     """A machine on which nothing can be looked at just now."""
 
-    def probe(self, path: Path) -> VideoFacts:
-        raise StorageError("probe_failed", "Not now.", str(path))
+    def probe(self, source: Path | RemoteFile) -> VideoFacts:
+        raise StorageError("probe_failed", "Not now.", str(source))
 
 
 def test_a_check_that_can_not_be_made_now_is_made_later(product: Product, ann: str, clip: Path) -> None:
@@ -448,8 +448,8 @@ class SlowProber:
         self._prober = product.ports.prober
         self.began, self.may_end = threading.Event(), threading.Event()
 
-    def probe(self, path: Path) -> VideoFacts:
-        facts = self._prober.probe(path)
+    def probe(self, source: Path | RemoteFile) -> VideoFacts:
+        facts = self._prober.probe(source)
         self.began.set()
         assert self.may_end.wait(60)
         return facts

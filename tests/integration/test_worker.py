@@ -62,7 +62,7 @@ def test_another_version_uses_the_transcript_again(machine: Machine, talk: Path,
     assert first.status is JobStatus.SUCCEEDED, machine.read_log()
     assert "resuming a transcription" not in machine.read_log()
 
-    charge = make_charge(video.facts.sha256, video.facts.duration_ms, parse_job_options({}), limit_ms=0)
+    charge = make_charge(video.facts.sha256, parse_job_options({}), limit_ms=0)
     again = machine.ports.database.jobs.create(
         user.id, video.id, options={"pace": "tight"}, charge=charge, idempotency_key=""
     )

@@ -11,7 +11,7 @@ from adapters.local_files import LocalFiles
 from adapters.prober import PipelineProber
 from adapters.sqlite import SqliteDatabase
 from jobs.models import Limits
-from jobs.ports import Ports, Prober
+from jobs.ports import FileStore, Passwords, Ports, Prober
 from jobs.service import Services, SignUp, build_services
 from pipeline.options import PipelineOptions
 
@@ -70,16 +70,20 @@ def make_product(
     sign_up: SignUp = SignUp.OPEN,
     prober: Prober | None = None,
     now: Callable[[], datetime] | None = None,
+    passwords: Passwords | None = None,
+    files: FileStore | None = None,
 ) -> Product:
-    """Return the product with its data under ``root``."""
+    """Return the product with its data under ``root``; its files too, unless another store is given."""
     clock, queue = Clock(), RememberingQueue()
     machine = PipelineOptions(max_duration_ms=limits.max_duration_ms)
     ports = Ports(
         database=SqliteDatabase(root / "factory.sqlite3", now=now or clock),
-        files=LocalFiles(root / "files"),
+        files=files or LocalFiles(root / "files"),
         queue=queue,
         prober=prober or PipelineProber(machine),
         now=now or clock,
     )
-    services = build_services(ports, limits=limits, machine_options=machine, cookie_key=COOKIE_KEY, sign_up=sign_up)
+    services = build_services(
+        ports, limits=limits, machine_options=machine, cookie_key=COOKIE_KEY, sign_up=sign_up, passwords=passwords
+    )
     return Product(services=services, ports=ports, queue=queue, clock=clock, root=root)

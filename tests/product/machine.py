@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
 import psutil
 
 from config import PROJECT_ROOT, Settings, load_settings
@@ -148,7 +149,7 @@ class Machine:
             user.id, name=source.name, size_bytes=size, fingerprint="", options=options
         )
         key = original_key(user.id, upload.video_id)
-        self.ports.files.append(key, 0, source.read_bytes())
+        self._receive(key, source.read_bytes())
         self.ports.files.finish_upload(key)
         found = probe(source, read_machine_options(self.settings))
         facts = VideoFacts(
@@ -163,11 +164,22 @@ class Machine:
         )
         machine = read_machine_options(self.settings)
         parsed = parse_job_options(options)
-        charge = Charge(key=hash_transcript(facts.sha256, parsed), cost_ms=facts.duration_ms, limit_ms=0)
+        charge = Charge(key=hash_transcript(facts.sha256, parsed), limit_ms=0)
         assert machine.model == parsed.model
         return self.ports.database.videos.create_with_job(
             upload, title=source.stem, facts=facts, options=options, charge=charge, limit_bytes=0
         )
+
+    def _receive(self, key: str, data: bytes) -> None:
+        files = self.ports.files
+        part_bytes = files.part_bytes(len(data))
+        if part_bytes is None:
+            files.append(key, 0, data)
+            return
+        for number, start in enumerate(range(0, len(data), part_bytes), 1):
+            part = data[start : start + part_bytes]
+            address = files.sign_part(key, number, len(part), expires_s=60)
+            httpx.put(address, content=part, timeout=60, trust_env=False).raise_for_status()
 
     def enqueue(self, job: ProcessingJob) -> None:
         """Hand a job to the workers."""

@@ -23,7 +23,7 @@ FACTS = VideoFacts(
     duration_ms=60_000, width=320, height=180, fps="30/1", video_codec="h264", audio_tracks=1, size_bytes=1000,
     sha256="ab" * 32,
 )  # fmt: skip
-NO_CHARGE = Charge(key="free", cost_ms=0, limit_ms=0)
+NO_CHARGE = Charge(key="free", limit_ms=0)
 RECEIVED = b"0123456789"
 FINGERPRINT = "the fingerprint of alice's file"
 

@@ -64,7 +64,7 @@ def add_video(product: Product, user: User, recording: Recording, original: Path
         product.ports.files.put(original_key(user.id, upload.video_id), copy)
         _, job = product.ports.database.videos.create_with_job(
             upload, title=recording.title, facts=facts, options=OPTIONS,
-            charge=Charge(key=facts.sha256, cost_ms=facts.duration_ms, limit_ms=0), limit_bytes=0,
+            charge=Charge(key=facts.sha256, limit_ms=0), limit_bytes=0,
         )  # fmt: skip
     return job
 

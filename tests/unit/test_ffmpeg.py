@@ -474,6 +474,15 @@ def test_no_descriptor_is_left_open(tmp_path: Path, ending: str) -> None:
     assert count_descriptors() == before
 
 
+def test_a_program_is_not_given_the_keys_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = ("SUPABASE_SECRET_KEY", "WASABI_SECRET_ACCESS_KEY", "COOKIE_KEY", "REDIS_URL", "AUTH_BACKEND")
+    for name in (*kept, "DATA_DIR"):
+        monkeypatch.setenv(name, f"the value of {name}")
+    said = run_tool([sys.executable, "-c", "import os; print(sorted(os.environ))"], timeout_s=20, cwd=tmp_path)
+    assert "DATA_DIR" in said
+    assert not [name for name in kept if name in said]
+
+
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts descriptors in /proc, which is Linux's")
 def test_no_descriptor_is_left_open_by_a_program_that_does_not_start(tmp_path: Path) -> None:
     before = count_descriptors()

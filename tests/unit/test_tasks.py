@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,11 +17,12 @@ from adapters.local_files import LocalFiles
 from jobs import tasks
 from jobs.errors import StorageError
 from jobs.models import JobStatus, Json, ProcessingJob, Role, User, Video, VideoFacts
-from jobs.ports import Charge, JobFinish, Ports
+from jobs.ports import Charge, JobFinish, OnProgress, Ports, ignore_progress
 from jobs.storage import original_key
 from jobs.tasks import Machine, clean_name, process_job
+from jobs.watch import BEAT_S, Watch
 from jobs.workspace import SIGNATURE_FILE, hold_folder, tidy_folders
-from pipeline.models import RESULT_FILES
+from pipeline.models import RESULT_FILES, Progress, Stage
 from pipeline.options import PipelineOptions
 from pipeline.transcribe import CHECKPOINT_FILE
 from tests.media.talks import short_talk, write_video
@@ -36,13 +38,50 @@ class WatchedFiles(LocalFiles):
     on_fetch: Callable[[], None] = staticmethod(lambda: None)
     on_put: Callable[[str], None] = staticmethod(lambda _: None)
 
-    def fetch(self, key: str, path: Path, *, should_cancel: Callable[[], bool] = lambda: False) -> Path:
+    def fetch(
+        self,
+        key: str,
+        path: Path,
+        *,
+        should_cancel: Callable[[], bool] = lambda: False,
+        on_progress: OnProgress = ignore_progress,
+    ) -> Path:
         self.on_fetch()
-        return super().fetch(key, path, should_cancel=should_cancel)
+        return super().fetch(key, path, should_cancel=should_cancel, on_progress=on_progress)
 
-    def put(self, key: str, path: Path) -> None:
+    def put(self, key: str, path: Path, *, on_progress: OnProgress = ignore_progress) -> None:
         self.on_put(key)
-        super().put(key, path)
+        super().put(key, path, on_progress=on_progress)
+
+
+class FarFiles(WatchedFiles):
+    """A store elsewhere, as a job sees one: its files have to be brought."""
+
+    def local_path(self, key: str) -> Path | None:  # noqa: ARG002
+        return None
+
+    def fetch(
+        self,
+        key: str,
+        path: Path,
+        *,
+        should_cancel: Callable[[], bool] = lambda: False,
+        on_progress: OnProgress = ignore_progress,
+    ) -> Path:
+        stored = super().fetch(key, path, should_cancel=should_cancel)
+        for done in (0.0, 0.5):
+            on_progress(done)
+        shutil.copyfile(stored, path)
+        on_progress(1.0)
+        return path
+
+    def put(self, key: str, path: Path, *, on_progress: OnProgress = ignore_progress) -> None:
+        copy = path.with_name(f"{path.name}.copy")
+        shutil.copyfile(path, copy)
+        for done in (0.0, 0.5):
+            on_progress(done)
+        super().put(key, copy)
+        on_progress(1.0)
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +107,11 @@ def files_of(product: Product) -> WatchedFiles:
     return product.ports.files
 
 
-def make_job(product: Product, user: User, source: Path, options: Json = NO_CAPTIONS) -> tuple[Video, ProcessingJob]:
-    """Return a video with its first job, queued."""
-    size = source.stat().st_size
+def make_job(
+    product: Product, user: User, source: Path, options: Json = NO_CAPTIONS, *, said_bytes: int = 0
+) -> tuple[Video, ProcessingJob]:
+    """Return a video with its first job, queued; its row may say another size than it has."""
+    size = said_bytes or source.stat().st_size
     upload = product.ports.database.uploads.create(
         user.id, name=source.name, size_bytes=size, fingerprint="", options=options
     )
@@ -86,7 +127,7 @@ def make_job(product: Product, user: User, source: Path, options: Json = NO_CAPT
         title="Lesson",
         facts=facts,
         options=options,
-        charge=Charge(key="k", cost_ms=12_000, limit_ms=0),
+        charge=Charge(key="k", limit_ms=0),
         limit_bytes=0,
     )
 
@@ -210,6 +251,103 @@ def test_a_store_that_is_away_costs_an_attempt_and_not_the_job(product: Product,
     assert (done.status, done.stored_attempt) == (JobStatus.SUCCEEDED, 2)
 
 
+@pytest.fixture
+def far(product: Product, monkeypatch: pytest.MonkeyPatch) -> Product:
+    monkeypatch.setattr(tasks, "STORE_PAUSE_S", 0)
+    return replace(product, ports=replace(product.ports, files=FarFiles(product.root / "files")))
+
+
+def test_the_ways_from_and_to_a_store_elsewhere_are_parts_of_the_whole(
+    far: Product, user: User, talk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    followed: list[Progress] = []
+    monkeypatch.setattr(Watch, "follow", lambda _, progress: followed.append(progress))
+    _, job = make_job(far, user, talk)
+    assert work_on(far, job).status is JobStatus.SUCCEEDED
+    overall = [progress.overall for progress in followed]
+    assert overall == sorted(overall)
+    assert (overall[0], overall[-1]) == (0.0, 1.0)
+    assert [round(one.overall, 3) for one in followed[:3]] == [0.0, tasks.FETCH_SHARE / 2, tasks.FETCH_SHARE]
+    stored = [progress for progress in followed if progress.stage is Stage.PUBLISH]
+    assert len({progress.fraction for progress in stored}) > len(RESULT_FILES)
+    assert stored[0].overall == pytest.approx(1 - tasks.STORE_SHARE)
+
+
+def test_a_store_elsewhere_that_is_away_costs_no_attempt(far: Product, user: User, talk: Path) -> None:
+    def refuse() -> None:
+        raise StorageError("files_unreachable", "Not now.")
+
+    _, job = make_job(far, user, talk)
+    files_of(far).on_fetch = refuse
+    for _ in range(2 * job.max_attempts):
+        assert work_on(far, job).status is JobStatus.QUEUED
+    files_of(far).on_fetch = lambda: None
+    assert work_on(far, job).status is JobStatus.SUCCEEDED
+
+
+def test_a_result_waits_for_a_store_elsewhere(far: Product, user: User, talk: Path) -> None:
+    _, job = make_job(far, user, talk)
+    tries: list[str] = []
+
+    def refuse(key: str) -> None:
+        tries.append(key)
+        if len(tries) in (2, 3):
+            raise StorageError("files_cut", "Not now.")
+
+    files_of(far).on_put = refuse
+    done = work_on(far, job)
+    assert (done.status, done.attempt) == (JobStatus.SUCCEEDED, 1)
+    assert results(far, job) == sorted(f"1/{name}" for name in RESULT_FILES)
+
+
+def test_a_result_no_store_takes_does_not_wait_for_ever(
+    far: Product, user: User, talk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: str) -> None:
+        raise StorageError("files_denied", "Not allowed.")
+
+    monkeypatch.setattr(tasks, "STORE_PATIENCE_S", 0.0)
+    _, job = make_job(far, user, talk)
+    files_of(far).on_put = refuse
+    for _ in range(job.max_attempts):
+        last = work_on(far, job)
+    assert last.status is JobStatus.FAILED
+    assert results(far, job) == folders(far) == []
+
+
+def test_a_full_store_is_told_as_such(far: Product, user: User, talk: Path) -> None:
+    def refuse(_: str) -> None:
+        raise StorageError("files_full", "Full.")
+
+    _, job = make_job(far, user, talk)
+    files_of(far).on_put = refuse
+    done = work_on(far, job)
+    assert (done.status, done.error_code) == (JobStatus.FAILED, "files_full")
+    assert done.error_message.startswith("The file store is full. Your original is safe.")
+
+
+def test_what_does_not_fit_on_the_disk_is_not_even_brought(far: Product, user: User, talk: Path) -> None:
+    asked: list[bool] = []
+    files_of(far).on_fetch = lambda: asked.append(True)
+    _, job = make_job(far, user, talk, said_bytes=10**15)
+    done = work_on(far, job)
+    assert (done.status, done.error_code) == (JobStatus.FAILED, "disk_full")
+    assert not asked and not folders(far)
+
+
+def test_a_cancel_ends_the_way_to_the_store(far: Product, user: User, talk: Path) -> None:
+    _, job = make_job(far, user, talk)
+    waited = threading.Event()
+
+    def cancel(_: str) -> None:
+        far.ports.database.jobs.request_cancel(user.id, job.id)
+        waited.wait(BEAT_S + 1)
+
+    files_of(far).on_put = cancel
+    assert work_on(far, job).status is JobStatus.CANCELLED
+    assert results(far, job) == folders(far) == []
+
+
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
 @pytest.mark.parametrize("is_store", [True, False])
 def test_a_full_disk_is_told_as_such(product: Product, user: User, talk: Path, code: int, is_store: bool) -> None:
@@ -254,7 +392,7 @@ def test_a_cancelled_job_stores_nothing(product: Product, user: User, talk: Path
 
     def cancel() -> None:
         product.ports.database.jobs.request_cancel(user.id, job.id)
-        waited.wait(tasks.BEAT_S + 1)  # until the beat has heard of it
+        waited.wait(BEAT_S + 1)  # until the beat has heard of it
 
     files_of(product).on_fetch = cancel
     done = work_on(product, job)
@@ -270,7 +408,7 @@ def test_who_lost_the_lease_stops_and_leaves_the_job_alone(product: Product, use
     def lose() -> None:
         product.ports.database.jobs.release(job.id, ME, reason="test")
         assert product.ports.database.jobs.claim(job.id, "another-worker", lease_s=60)
-        waited.wait(tasks.BEAT_S + 1)
+        waited.wait(BEAT_S + 1)
 
     files_of(product).on_fetch = lose
     after = work_on(product, job)

@@ -9,8 +9,8 @@ import pytest
 
 from jobs.errors import Refused
 from jobs.models import JobStatus, ProcessingJob
+from jobs.names import clean_name, make_title
 from jobs.quota import in_gigabytes, next_month, timeout_s_of
-from jobs.uploads import clean_name, make_title
 from jobs.videos import (
     check_date,
     check_note,

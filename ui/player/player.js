@@ -128,6 +128,7 @@ class Player {
   load(ms, plays) {
     const { video, data, mode } = this
     this.broken.hidden = true
+    this.plays = plays
     this.screen.classList.toggle("apart", data.burned && data.captions !== "")
     this.stopAt = null
     video.poster = data.poster
@@ -152,6 +153,16 @@ class Player {
       this.tick()
     }, { once: true })
     this.tick()
+  }
+
+  // Where a video comes from may be known for an hour only: then asking our own address again finds it once more. Not
+  // when it breaks off in the same place again.
+  goOn() {
+    const { ms, stopAt } = this
+    if (!this.video.readyState || this.lostAt === ms) return false
+    this.load(ms, this.plays) // by now the video calls itself paused
+    Object.assign(this, { lostAt: ms, stopAt })
+    return true
   }
 
   // --- places: cues are in the time of the result; the player may show the original ---
@@ -265,8 +276,10 @@ class Player {
       this.tick()
       if (!video.paused) this.frame = requestAnimationFrame(run)
     }
+    for (const name of ["play", "pause", "ended"]) video.addEventListener(name, () => { this.plays = name === "play" })
     video.addEventListener("play", () => { cancelAnimationFrame(this.frame); this.showState(); run() })
     for (const name of ["pause", "ended", "ratechange"]) video.addEventListener(name, () => this.showState())
+    video.addEventListener("seeked", () => { this.lostAt = null })
     for (const name of ["seeked", "timeupdate", "durationchange"]) video.addEventListener(name, () => this.tick())
     video.addEventListener("volumechange", () => this.showVolume())
     video.addEventListener("progress", () => {
@@ -275,7 +288,7 @@ class Player {
       this.seek.querySelector(".loaded").style.width = `${end * 100}%`
     })
     video.addEventListener("error", () => {
-      if (!video.getAttribute("src")) return
+      if (!video.getAttribute("src") || this.goOn()) return
       set(this.broken, UNPLAYABLE[this.mode])
       this.broken.hidden = false
     })

@@ -1,4 +1,7 @@
-"""The uploader: a drop zone and a row for each file. The browser sends the files to ``/api/uploads`` by itself."""
+"""The uploader: a drop zone and a row for each file. The browser sends the files by itself.
+
+They go to ``/api/uploads``, or straight to a store elsewhere, at addresses it is given there.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from jobs.service import Services
 from ui.words import count, format_length, format_size
 
 _HERE = Path(__file__).parent
-_SCRIPTS = ("words.js", "transfer.js", "uploader.js")
+_SCRIPTS = ("words.js", "transfer.js", "parts.js", "uploader.js")
 _FORMATS = "MP4, MOV, MKV, AVI, WebM and others"
 _MINUTE_MS = 60_000
 

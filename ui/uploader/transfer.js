@@ -45,8 +45,8 @@ async function ask(method, path, { body, signal } = {}) {
   return { answer, data: text.startsWith('{') ? JSON.parse(text) : {} };
 }
 
-// XHR, because fetch tells nothing about the way of a body.
-function put(path, body, signal, onSent) {
+// XHR, because fetch tells nothing about the way of a body. Status 0: no answer that we may see.
+function send(address, headers, body, signal, onSent) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     let watch;
@@ -56,21 +56,14 @@ function put(path, body, signal, onSent) {
     };
     const stop = () => request.abort();
     signal.addEventListener('abort', stop);
-    request.open('PUT', `/api/uploads${path}`);
-    for (const [name, value] of Object.entries({ ...HEADERS, 'Content-Type': 'application/octet-stream' })) {
-      request.setRequestHeader(name, value);
-    }
+    request.open('PUT', address);
+    for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
     request.upload.onprogress = (event) => {
       rewind();
       onSent(event.loaded);
     };
-    request.onload = () => {
-      const fine = request.status >= 200 && request.status < 300;
-      const ours = request.responseText.startsWith('{');
-      if (fine) resolve(ours ? JSON.parse(request.responseText) : {});
-      else reject(ours || request.status === 413 ? judge(request.status, request.responseText) : new Fault());
-    };
-    request.onerror = () => reject(new Fault());
+    request.onload = () => resolve({ status: request.status, text: request.responseText });
+    request.onerror = () => resolve({ status: 0, text: '' });
     request.onabort = () => reject(signal.aborted ? signal.reason : new Fault());
     request.onloadend = () => {
       clearTimeout(watch);
@@ -79,6 +72,14 @@ function put(path, body, signal, onSent) {
     rewind();
     request.send(body);
   });
+}
+
+async function put(path, body, signal, onSent) {
+  const headers = { ...HEADERS, 'Content-Type': 'application/octet-stream' };
+  const { status, text } = await send(`/api/uploads${path}`, headers, body, signal, onSent);
+  const ours = text.startsWith('{');
+  if (status >= 200 && status < 300) return ours ? JSON.parse(text) : {};
+  throw ours || status === 413 ? judge(status, text) : new Fault();
 }
 
 function wait(ms, signal) {
@@ -268,7 +269,8 @@ class Transfers extends EventTarget {
     for (let restarts = 0; ; restarts += 1) {
       try {
         if (row.file) await this.begin(row, signal);
-        await this.sendPieces(row, signal);
+        if (row.mode === 'parts') await new PartSender(this, row, signal).send();
+        else await this.sendPieces(row, signal);
         await this.complete(row, signal);
         return;
       } catch (error) {
@@ -323,7 +325,10 @@ class Transfers extends EventTarget {
     const { data } = await this.insist(row, signal, () => ask('POST', '', { body }));
     if (row.dropped) await this.forget(data.id);
     else this.gone.delete(data.id);
-    Object.assign(row, { id: data.id, piece: data.chunk_bytes || PIECE, received: data.offset, sent: data.offset });
+    Object.assign(row, {
+      id: data.id, mode: data.mode, received: data.offset, sent: data.offset,
+      piece: data.chunk_bytes || PIECE, partBytes: data.part_bytes, parts: data.parts,
+    });
     signal.throwIfAborted();
     this.set(row, { state: 'sending', text: '' });
   }
@@ -340,7 +345,8 @@ class Transfers extends EventTarget {
         this.measure(row, row.received);
         tries = 0;
       } catch (error) {
-        const elsewhere = error instanceof Refusal && error.status === 409; // the server has more or less than we think
+        // The server has more or less than we think; or it takes no bytes any more, and beginning finds that out.
+        const elsewhere = error instanceof Refusal && error.status === 409 && error.code !== 'in_parts';
         if (!elsewhere && !(error instanceof Fault)) throw error;
         signal.throwIfAborted();
         await this.checkFile(row);

@@ -1,0 +1,95 @@
+"""Where a story takes place: on the embedded defaults, or on real services, which may go away in its middle."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+import pytest
+
+from config import PROJECT_ROOT
+from tests.e2e.running import find_free_port, plain_environment
+from tests.servers.supabase import LocalSupabase
+from tests.servers.weed import LocalS3
+
+Interruption = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What the product is started with, and what is stopped and started again at the moments of a story."""
+
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+    moments: Mapping[str, Sequence[Interruption]] = field(default_factory=dict, repr=False)
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether anything goes away meanwhile."""
+        return bool(self.moments)
+
+    @contextmanager
+    def interrupting(self, moment: str) -> Iterator[None]:
+        """Interrupt the services beside the body, one after the other; ends when all of them are back."""
+
+        def run() -> None:
+            for interrupt in self.moments.get(moment, ()):
+                interrupt()
+
+        with ThreadPoolExecutor(1, thread_name_prefix=f"interrupting-{moment}") as beside:
+            done = beside.submit(run)
+            yield
+            done.result()
+
+
+def make_stage(request: pytest.FixtureRequest, *, interrupted: bool) -> Stage:
+    """Return a stage with state in a new PostgreSQL database behind PostgREST and files in a new bucket."""
+    supabase: LocalSupabase = request.getfixturevalue("local_supabase")
+    s3: LocalS3 = request.getfixturevalue("local_s3")
+    name = f"stage{uuid4().hex[:12]}"
+    project = supabase.make_project(name)
+    request.addfinalizer(project.close)
+    port = str(find_free_port())
+    environ = {
+        "PORT": port,
+        "PUBLIC_URL": f"http://127.0.0.1:{port}",
+        "SUPABASE_URL": project.url,
+        "SUPABASE_SECRET_KEY": project.secret_key,
+        "SUPABASE_PUBLISHABLE_KEY": project.publishable_key,
+        "SUPABASE_SIGNING_KEY": project.signing_key,
+        "WASABI_BUCKET": s3.make_bucket(name),
+        "WASABI_REGION": s3.region,
+        "WASABI_ENDPOINT": s3.endpoint,
+        "WASABI_ACCESS_KEY_ID": s3.access_key_id,
+        "WASABI_SECRET_ACCESS_KEY": s3.secret_access_key,
+    }
+    made = subprocess.run(
+        [sys.executable, "-m", "jobs.upkeep", "bucket"],
+        cwd=PROJECT_ROOT,
+        env=plain_environment() | environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert made.returncode == 0, made.stdout + made.stderr
+    if not interrupted:
+        return Stage(environ)
+
+    def away(stop: Callable[[], None], start: Callable[[], None], seconds: float) -> Interruption:
+        def interrupt() -> None:
+            stop()
+            time.sleep(seconds)
+            start()
+            time.sleep(2.0)
+
+        return interrupt
+
+    files = away(s3.stop, s3.start, 4.0)
+    rest = away(project.stop_rest, project.start_rest, 4.0)
+    database = away(project.stop_database, project.start_database, 4.0)
+    return Stage(environ, {"upload": [files, rest], "making": [database, rest, files], "watching": [files, database]})
