@@ -114,12 +114,32 @@ def choose_packets(table: PacketTable, timeline: Timeline, first_frame: Fraction
     return wanted if np.count_nonzero(wanted) <= (1 - _LEAST_SAVING) * len(wanted) else None
 
 
+def find_entry(path: Path, index: int, time: Fraction) -> Fraction | None:
+    """Return the time to seek to for the frame of video stream ``index`` that is shown at ``time``, both in container
+    seconds; None when its file has to be read from the beginning.
+
+    Any key frame will do, but from one group of pictures before that of the frame: pictures shown before a key frame
+    may depend on what precedes it. Containers seek by decoding time, so the time returned lies just before that of
+    the frame's own key. Raises what `media.open_media` and `media.reading` raise.
+    """
+    with open_media(path) as container, reading(path):
+        stream = container.streams[index]
+        if container.format.name not in _FORMATS or not isinstance(stream, Stream) or stream.time_base is None:
+            return None
+        keys: list[tuple[int, int]] = []
+        for packet in container.demux(stream):
+            if packet.pts is not None and packet.is_keyframe and not packet.is_discard:
+                keys.append((packet.pts, packet.pts if packet.dts is None else min(packet.pts, packet.dts)))
+        before = [decoded for shown, decoded in keys if shown * stream.time_base <= time]
+        return (before[-1] - 1) * stream.time_base if len(before) > 1 else None
+
+
 def feed_packets(path: Path, index: int, table: PacketTable, wanted: NDArray[np.bool_]) -> Iterator[bytes]:
     """Yield a NUT stream of the ``wanted`` packets of video stream ``index``, all times `SHIFT_S` later.
 
     Raises what `media.open_media` and `media.reading` raise, also when the file has changed since it was scanned.
     """
-    pipe = _Blocks()
+    pipe = PacketPipe()
     with open_media(path) as container, reading(path), av.open(pipe, "w", format="nut") as output:
         stream = container.streams[index]
         assert isinstance(stream, Stream) and stream.time_base is not None
@@ -139,7 +159,7 @@ def feed_packets(path: Path, index: int, table: PacketTable, wanted: NDArray[np.
     yield from pipe.take()
 
 
-class _Blocks(RawIOBase):
+class PacketPipe(RawIOBase):
     """A file that keeps what is written until it is taken."""
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ thousands of cuts outgrow a command line.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -24,7 +24,7 @@ from pipeline.burn import place_font
 from pipeline.ffmpeg import Feed, run_ffmpeg
 from pipeline.media import INPUT_OPTIONS, writing
 from pipeline.models import Probe, RunContext, Stage
-from pipeline.packets import SHIFT_S, PacketTable, choose_packets, feed_packets, scan_packets
+from pipeline.packets import SHIFT_S, PacketTable, choose_packets, feed_packets, find_entry, scan_packets
 from pipeline.picture import PictureTraits, examine_picture
 from pipeline.timeline import Range, Timeline, round_half_up
 
@@ -58,37 +58,48 @@ class RenderPlan:
     """Captions to draw into the picture."""
     track_vtt: str | None = None
     """Captions to add as a track."""
+    first_frame: int = 0
+    """Frame of the result that the picture begins with; later than 0 for a part of one, whose captions are timed by
+    the whole."""
 
 
 def render_video(plan: RenderPlan, target: Path, *, ffmpeg_binary: Path, ctx: RunContext) -> None:
     """Write the finished MP4 to ``target``. Raises what `run_ffmpeg`, `examine_picture` and `writing` raise."""
-    folder = ctx.workdir
     traits = examine_picture(plan.source, plan.probe.video.index)
-    with writing(folder):
-        if plan.ass is not None:
-            (folder / "cues.ass").write_text(plan.ass, encoding="utf-8")
-            place_font(folder)  # relative names in a private folder need no escaping
-        if plan.track_vtt is not None:
-            (folder / "track.vtt").write_text(plan.track_vtt, encoding="utf-8")
     packets = find_wanted_packets(plan, traits)
-    with writing(folder):
-        args, graph = build_command(plan, target, traits, fed=packets is not None)
-        (folder / _GRAPH).write_text(graph, encoding="utf-8")
-    feeds = [
-        Feed(placeholder=f"{_PCM}{i}", blocks=partial(assemble_sound, track, plan.timeline))
-        for i, track in enumerate(plan.sound.delivered)
-    ]
+    seek = find_seek(plan) if packets is None else None
+    feeds = []
     if packets is not None:
         blocks = partial(feed_packets, plan.source, plan.probe.video.index, *packets)
         feeds.append(Feed(placeholder=_PACKETS, blocks=blocks))
+    with writing(ctx.workdir):
+        if plan.ass is not None:
+            (ctx.workdir / "cues.ass").write_text(plan.ass, encoding="utf-8")
+            place_font(ctx.workdir)  # relative names in a private folder need no escaping
+        args, graph = build_command(plan, target, traits, fed=packets is not None, seek=seek)
+        (ctx.workdir / _GRAPH).write_text(graph, encoding="utf-8")
+    write_video(plan, args, feeds, ffmpeg_binary=ffmpeg_binary, ctx=ctx)
+
+
+def write_video(
+    plan: RenderPlan, args: Sequence[str], feeds: Sequence[Feed], *, ffmpeg_binary: Path, ctx: RunContext
+) -> None:
+    """Run a command that writes a video of ``plan``: its sound and caption track are given to it beside ``feeds``."""
+    with writing(ctx.workdir):
+        if plan.track_vtt is not None:
+            (ctx.workdir / "track.vtt").write_text(plan.track_vtt, encoding="utf-8")
+    sounds = [
+        Feed(placeholder=f"{_PCM}{i}", blocks=partial(assemble_sound, track, plan.timeline))
+        for i, track in enumerate(plan.sound.delivered)
+    ]
     run_ffmpeg(
         args,
         ffmpeg=ffmpeg_binary,
-        cwd=folder,
+        cwd=ctx.workdir,
         duration_ms=plan.timeline.duration_ms,
         on_progress=partial(ctx.report, Stage.RENDER),
         should_cancel=ctx.should_cancel,
-        feeds=feeds,
+        feeds=[*sounds, *feeds],
     )
 
 
@@ -105,22 +116,43 @@ def find_wanted_packets(plan: RenderPlan, traits: PictureTraits) -> tuple[Packet
     return None if wanted is None else (table, wanted)
 
 
+def find_seek(plan: RenderPlan) -> Fraction | None:
+    """Return the container time at which a later part of a result may begin to read; None reads all before it, too."""
+    if plan.first_frame == 0:
+        return None
+    video = plan.probe.video
+    return find_entry(plan.source, video.index, video.first_frame + plan.timeline.kept[0][0] / plan.timeline.timebase)
+
+
 def build_command(
-    plan: RenderPlan, target: Path, traits: PictureTraits = PLAIN_PICTURE, *, fed: bool = False
+    plan: RenderPlan,
+    target: Path,
+    traits: PictureTraits = PLAIN_PICTURE,
+    *,
+    fed: bool = False,
+    seek: Fraction | None = None,
 ) -> tuple[list[str], str]:
-    """Return the arguments of the render and the text of its filter graph; ``fed`` takes the picture from a pipe."""
+    """Return the arguments of the render and the text of its filter graph.
+
+    ``fed`` takes the picture from a pipe, ``seek`` begins to read the source at a key frame before that time.
+    """
     video = plan.probe.video
     if fed:
         picture = _open_packets(video.rotation, traits)
     else:
-        picture = ffmpeg.input(str(plan.source.resolve()), **INPUT_OPTIONS)[str(video.index)]
-    streams: list[Any] = [_build_picture(picture, plan, traits)]
-    tracks = [_open_sound(f"{_PCM}{i}", track) for i, track in enumerate(plan.sound.delivered)]
-    options: dict[str, Any] = {
+        picture = ffmpeg.input(str(plan.source.resolve()), **_begin_at(seek), **INPUT_OPTIONS)[str(video.index)]
+    encoder: dict[str, Any] = {
         "c:v": "libx264", "preset": PRESET, "crf": CRF, "profile:v": "high", **_cap_bits(plan.probe, plan.timeline),
         "g": max(1, round(_KEYFRAME_S * plan.timeline.timebase)), "fps_mode": "passthrough",
-        "map_metadata": -1, "movflags": "+faststart", "f": "mp4",
     }  # fmt: skip
+    return split_graph(build_output(plan, target, _build_picture(picture, plan, traits), encoder))
+
+
+def build_output(plan: RenderPlan, target: Path, picture: Any, encoder: Mapping[str, Any]) -> list[str]:
+    """Return the arguments that write ``picture`` with the sound and the caption track of ``plan`` as MP4."""
+    streams: list[Any] = [picture]
+    tracks = [_open_sound(f"{_PCM}{i}", track) for i, track in enumerate(plan.sound.delivered)]
+    options: dict[str, Any] = {**encoder, "map_metadata": -1, "movflags": "+faststart", "f": "mp4"}
     if tracks:
         mixed = len(tracks) > 1
         streams.append(ffmpeg.filter(tracks, "amix", inputs=len(tracks), normalize=0) if mixed else tracks[0])
@@ -134,7 +166,14 @@ def build_command(
     if plan.track_vtt is not None:
         streams.append(ffmpeg.input("track.vtt", f="webvtt")["s"])
         options |= {"c:s": "mov_text", "metadata:s:s:0": f"language={plan.language}"}
-    return _split_graph(ffmpeg.get_args(ffmpeg.output(*streams, str(target.resolve()), **options)))
+    return [*_QUIET, _KEEP_TIMES, *ffmpeg.get_args(ffmpeg.output(*streams, str(target.resolve()), **options))]
+
+
+def _begin_at(seek: Fraction | None) -> dict[str, Any]:
+    """Return the options of an input that is read from a key frame before ``seek`` on, in the container's own time."""
+    if seek is None:
+        return {}
+    return {"seek_timestamp": 1, "noaccurate_seek": None, "ss": f"{float(seek):.6f}"}
 
 
 def _open_packets(rotation: int, traits: PictureTraits) -> Any:
@@ -153,10 +192,10 @@ def _open_sound(pipe: str, track: Track) -> Any:
     return sound.filter("channelmap", "0|0", "stereo") if track.channels == 1 else sound
 
 
-def _split_graph(args: Sequence[str]) -> tuple[list[str], str]:
+def split_graph(args: Sequence[str]) -> tuple[list[str], str]:
     """Return ``args`` with the filter graph moved into a file, and that graph."""
     at = list(args).index("-filter_complex")
-    return [*_QUIET, _KEEP_TIMES, *args[:at], "-/filter_complex", _GRAPH, *args[at + 2 :]], args[at + 1]
+    return [*args[:at], "-/filter_complex", _GRAPH, *args[at + 2 :]], args[at + 1]
 
 
 def _build_picture(stream: Any, plan: RenderPlan, traits: PictureTraits) -> Any:
@@ -172,7 +211,7 @@ def _build_picture(stream: Any, plan: RenderPlan, traits: PictureTraits) -> Any:
         .filter("tpad", stop=held, stop_mode="clone")  # the last picture stands while the sound goes on
         .filter("trim", end_frame=end)  # ffmpeg stops reading here; -frames:v would also cut the sound short
         .filter("select", build_select(timeline.kept))
-        .filter("setpts", "N")
+        .filter("setpts", f"N+{plan.first_frame}" if plan.first_frame else "N")
     )
     sizing = {"out_range": "tv"}
     if video.hdr:
@@ -191,6 +230,8 @@ def _build_picture(stream: Any, plan: RenderPlan, traits: PictureTraits) -> Any:
     stream = stream.filter("scale", video.width, video.height, **sizing).filter("setsar", 1)
     if plan.ass is not None:
         stream = stream.filter("ass", "cues.ass", fontsdir="fonts")
+    if plan.first_frame:
+        stream = stream.filter("setpts", "N")
     return stream.filter("format", "yuv420p")
 
 

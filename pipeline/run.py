@@ -9,7 +9,7 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.audio import SPEECH_RATE, Sound, choose_tracks, decode_audio
@@ -56,6 +56,17 @@ def find_cuts(source: Path, options: PipelineOptions, ctx: RunContext) -> Timeli
     return processor.cutter.cut(processor.sound, levels, rules, rate, protected=None).timeline
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edit:
+    """What is decided about a result before its picture is made."""
+
+    timeline: Timeline
+    cuts: CutSummary
+    transcript: Transcript
+    cues: tuple[Cue, ...]
+    """In output time."""
+
+
 class VideoProcessor:
     """One run over one source; holds what the stages hand to each other."""
 
@@ -85,15 +96,23 @@ class VideoProcessor:
 
     def run(self) -> PipelineResult:
         """Run every stage and return the finished files."""
-        with writing(self.ctx.workdir):
-            (self.ctx.workdir / "result").mkdir(exist_ok=True)
+        return self.finish(self.decide())
+
+    def decide(self) -> Edit:
+        """Run the stages up to the captions and return what they decided."""
         levels = self.listen()
         raw = self.write_down()
         timeline, cuts = self.decide_cuts(levels, raw.words)
         transcript = replace(
             raw, words=trim_words(raw.words, levels, self.source_probe.video.average_rate, find_threshold(levels))
         )
-        cues = self.make_captions(timeline, transcript)
+        return Edit(timeline=timeline, cuts=cuts, transcript=transcript, cues=self.make_captions(timeline, transcript))
+
+    def finish(self, edit: Edit) -> PipelineResult:
+        """Make the result that was decided on, of the sound that was heard, and return its files."""
+        timeline, transcript, cues = edit.timeline, edit.transcript, edit.cues
+        with writing(self.ctx.workdir):
+            (self.ctx.workdir / "result").mkdir(exist_ok=True)
         self._require_source()
         self.render(timeline, transcript, cues)
         self._require_source()
@@ -103,7 +122,7 @@ class VideoProcessor:
             probe=self.source_probe,
             timeline=timeline,
             options=self.options,
-            cuts=cuts,
+            cuts=edit.cuts,
             transcript=transcript,
             cues=cues,
             checks=checks,
@@ -188,38 +207,30 @@ class VideoProcessor:
         with self._stage(Stage.CAPTIONS):
             return build_cues(
                 map_words(transcript.words, timeline),
-                shape=shape_for(video.width, video.height, self._burned_style),
+                shape=shape_for(video.width, video.height, self.burned_style),
                 timebase=timeline.timebase,
                 duration_ms=timeline.duration_ms,
                 language=transcript.language,
             )
 
     @property
-    def _burned_style(self) -> Style | None:
+    def burned_style(self) -> Style | None:
+        """How captions are drawn into the picture; None when they are not."""
         return self.options.style if self.options.captions.in_picture else None
 
     def render(self, timeline: Timeline, transcript: Transcript, cues: Sequence[Cue]) -> None:
         """Write the video and its poster."""
-        video, style = self.source_probe.video, self._burned_style
-        ass = None
-        if style is not None and cues:
-            rtl = transcript.language in RTL_LANGUAGES
-            ass = format_ass(cues, width=video.width, height=video.height, style=style, rtl=rtl)
-            if missing := find_missing_glyphs(cues, ffmpeg=self.ffmpeg, workdir=self.ctx.workdir):
-                self._note(
-                    "missing_font", f"No font on this machine can draw {missing[:20]}; install one for that script."
-                )
         plan = RenderPlan(
             source=self.source,
             probe=self.source_probe,
             timeline=timeline,
             sound=self.sound,
             language=iso639_2(transcript.language),
-            ass=ass,
+            ass=self.draw_captions(transcript, cues),
             track_vtt=format_track_vtt(cues) if self.options.captions.as_track and cues else None,
         )
         with self._stage(Stage.RENDER):
-            render_video(plan, self._file("video.mp4"), ffmpeg_binary=self.ffmpeg, ctx=self.ctx)
+            self.make_video(plan, self._file("video.mp4"))
             write_poster(
                 self._file("video.mp4"),
                 self._file("poster.jpg"),
@@ -227,6 +238,20 @@ class VideoProcessor:
                 ffmpeg_binary=self.ffmpeg,
                 ctx=self.ctx,
             )
+
+    def draw_captions(self, transcript: Transcript, cues: Sequence[Cue]) -> str | None:
+        """Return the captions to draw into the picture, if any."""
+        video, style = self.source_probe.video, self.burned_style
+        if style is None or not cues:
+            return None
+        if missing := find_missing_glyphs(cues, ffmpeg=self.ffmpeg, workdir=self.ctx.workdir):
+            self._note("missing_font", f"No font on this machine can draw {missing[:20]}; install one for that script.")
+        rtl = transcript.language in RTL_LANGUAGES
+        return format_ass(cues, width=video.width, height=video.height, style=style, rtl=rtl)
+
+    def make_video(self, plan: RenderPlan, target: Path) -> None:
+        """Write the video itself; the one step that many machines can share (`pipeline.fanout`)."""
+        render_video(plan, target, ffmpeg_binary=self.ffmpeg, ctx=self.ctx)
 
     def check(self, timeline: Timeline, cues: Sequence[Cue]) -> tuple[QaCheck, ...]:
         """Return the checks of the finished video. Raises `QaFailed` when a hard one failed."""

@@ -72,15 +72,20 @@ def to_ms(samples: int) -> int:
     return samples * 1000 // SPEECH_RATE
 
 
-def read_pcm(speech: Path, start: int, end: int) -> Pcm:
-    """Return samples ``start`` until ``end`` of a scratch file. Raises `SourceGone` when it holds fewer."""
+def read_samples(speech: Path, start: int, end: int) -> npt.NDArray[np.int16]:
+    """Return samples ``start`` until ``end`` of a scratch file as they are. Raises `SourceGone` when it holds fewer."""
     try:
         pcm = np.fromfile(speech, dtype="<i2", offset=2 * start, count=end - start)
     except OSError as error:
         raise SourceGone(f"can't read {speech}: {error}") from error
     if pcm.size != end - start:
         raise SourceGone(f"{speech} ends before sample {end}")
-    return pcm.astype(np.float32) / np.float32(32768)
+    return pcm
+
+
+def read_pcm(speech: Path, start: int, end: int) -> Pcm:
+    """Return samples ``start`` until ``end`` of a scratch file. Raises `SourceGone` when it holds fewer."""
+    return read_samples(speech, start, end).astype(np.float32) / np.float32(32768)
 
 
 def read_window(speech: Path, window: Window) -> Pcm:

@@ -10,7 +10,7 @@ import errno
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
@@ -22,7 +22,7 @@ from pipeline.models import RunContext, Stage, Transcript, Word
 from pipeline.onsets import refine_times
 from pipeline.options import PipelineOptions, SpeechEngine
 from pipeline.recognisers import SpeechModel, load_model
-from pipeline.speech import FindSpeech, Window, find_speech, hear_speech, plan_windows, read_window, to_ms
+from pipeline.speech import FindSpeech, Pcm, Span, Window, find_speech, hear_speech, plan_windows, read_window, to_ms
 
 logger = logging.getLogger(__name__)
 
@@ -55,34 +55,24 @@ def transcribe(
     the request, `ToolMissing` when the weights can't be used, `SourceGone` and `DiskFull`.
     """
 
-    def on_block(done: float) -> None:
-        ctx.check_cancelled()
-        ctx.report(Stage.TRANSCRIBE, _SEARCH_SHARE * done)
-
-    spans = find_speech(speech, samples, hear=hear, on_block=on_block)
-    windows = plan_windows(spans, samples)
+    spans, windows = find_windows(speech, samples, ctx=ctx, hear=hear)
     model_name = Path(options.model).name  # a folder's path is nobody's business
     language, probability = "", 0.0
     words: list[Word] = []
     if windows:
-        checkpoint = Checkpoint(ctx.workdir / CHECKPOINT_FILE, _key(options, windows))
+        checkpoint = Checkpoint(ctx.workdir / CHECKPOINT_FILE, hash_inputs(options, windows))
         model: SpeechModel | None = None
         if checkpoint.language is None:
             ctx.check_cancelled()
             model = load(options.speech_engine, weights)
-            checkpoint.keep_language(*_find_language(model, speech, windows, options.language))
+            checkpoint.keep_language(*find_language(model, speech, windows, options.language))
         language, probability = checkpoint.language or ("", 0.0)
-        total, done = sum(window.samples for window in windows), 0
-        for index, window in enumerate(windows):
-            ctx.check_cancelled()
-            if index not in checkpoint.windows:
-                model = model or load(options.speech_engine, weights)
-                pcm = read_window(speech, window)
-                heard = model.transcribe_window(pcm, language, options.vocabulary, ctx.check_cancelled)
-                checkpoint.keep_window(index, [_in_source(window, word) for word in refine_times(heard, pcm)])
-            words += checkpoint.windows[index]
-            done += window.samples
-            ctx.report(Stage.TRANSCRIBE, _SEARCH_SHARE + (1 - _SEARCH_SHARE) * done / total)
+        numbered = dict(enumerate(windows))
+        transcribe_windows(
+            numbered, checkpoint, read=lambda index: read_window(speech, numbered[index]),
+            load=lambda: model or load(options.speech_engine, weights), vocabulary=options.vocabulary, ctx=ctx,
+        )  # fmt: skip
+        words = [word for index in numbered for word in checkpoint.windows[index]]
     ctx.report(Stage.TRANSCRIBE, 1.0)
     return Transcript(
         language=language,
@@ -93,9 +83,49 @@ def transcribe(
     )
 
 
-def _find_language(
-    model: SpeechModel, speech: Path, windows: Sequence[Window], chosen: str | None
-) -> tuple[str, float]:
+def find_windows(
+    speech: Path, samples: int, *, ctx: RunContext, hear: FindSpeech = hear_speech
+) -> tuple[tuple[Span, ...], tuple[Window, ...]]:
+    """Return where ``speech`` is spoken, and the windows that hold it, each to be transcribed alone."""
+
+    def on_block(done: float) -> None:
+        ctx.check_cancelled()
+        ctx.report(Stage.TRANSCRIBE, _SEARCH_SHARE * done)
+
+    spans = find_speech(speech, samples, hear=hear, on_block=on_block)
+    return spans, plan_windows(spans, samples)
+
+
+def transcribe_windows(
+    windows: Mapping[int, Window],
+    checkpoint: Checkpoint,
+    *,
+    read: Callable[[int], Pcm],
+    load: Callable[[], SpeechModel],
+    vocabulary: str,
+    ctx: RunContext,
+) -> None:
+    """Add to ``checkpoint``, whose language is known, those of the numbered ``windows`` that it lacks.
+
+    ``read`` returns the sound of a window by its number. No window knows another's text: the order they are taken in,
+    and by whom, changes no word.
+    """
+    language, _ = checkpoint.language or ("", 0.0)
+    model: SpeechModel | None = None
+    total, done = sum(window.samples for window in windows.values()), 0
+    for index, window in windows.items():
+        ctx.check_cancelled()
+        if index not in checkpoint.windows:
+            model = model or load()
+            pcm = read(index)
+            heard = model.transcribe_window(pcm, language, vocabulary, ctx.check_cancelled)
+            checkpoint.keep_window(index, [_in_source(window, word) for word in refine_times(heard, pcm)])
+        done += window.samples
+        ctx.report(Stage.TRANSCRIBE, _SEARCH_SHARE + (1 - _SEARCH_SHARE) * done / total)
+
+
+def find_language(model: SpeechModel, speech: Path, windows: Sequence[Window], chosen: str | None) -> tuple[str, float]:
+    """Return the language to transcribe in and its probability: the ``chosen`` one, else what ``model`` hears."""
     if chosen is not None:
         return chosen, 1.0
     return model.detect_language([read_window(speech, window) for window in pick_clips(windows)])
@@ -113,7 +143,7 @@ def _in_source(window: Window, word: Word) -> Word:
     return replace(word, start_ms=start_ms, end_ms=end_ms)
 
 
-def _key(options: PipelineOptions, windows: Sequence[Window]) -> str:
+def hash_inputs(options: PipelineOptions, windows: Sequence[Window]) -> str:
     """Return what a finished window depends on, as one hash."""
     inputs = [
         _CHECKPOINT_VERSION,
@@ -130,15 +160,18 @@ class Checkpoint:
     """Finished windows of one transcription, on disk as they come.
 
     The first line is the key; a file with another key, or none, is replaced. A last line that a crash tore is dropped.
+    ``read_only`` leaves the file as it is, and only knows what can be used of it.
     """
 
-    def __init__(self, path: Path, key: str) -> None:
+    def __init__(self, path: Path, key: str, *, read_only: bool = False) -> None:
         self.language: tuple[str, float] | None = None
         """Code and probability, once known."""
         self.windows: dict[int, list[Word]] = {}
         """Words in source time by index of their window."""
         self._path = path
         whole = self._read(key)
+        if read_only:
+            return
         if not whole:
             self._write("".join(line + "\n" for line in self._lines(key)), "w")
         elif self.windows:

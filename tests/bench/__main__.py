@@ -1,4 +1,5 @@
-"""Measure and print: ``python -m tests.bench [--minutes 10] [--pieces 58 300] [--only a,b] [--presets] [--sessions]``.
+"""Measure and print: ``python -m tests.bench [--minutes 10] [--pieces 58 300] [--only a,b] [--presets] [--fanout]
+[--sessions]``.
 
 Markdown on stdout, progress on stderr. Nothing is downloaded, nothing is asserted. What is generated stays in
 ``build/bench``.
@@ -18,8 +19,10 @@ from typing import Any
 
 from config import PROJECT_ROOT, load_settings
 from pipeline.errors import PipelineError
+from pipeline.fanout import parse_plan
 from pipeline.ffmpeg import find_ffmpeg
 from tests.bench import tables
+from tests.bench.fanout import PLANNED_HOURS, format_fanout, format_forecasts, measure_fanout, plan_workers
 from tests.bench.meter import CommandFailed
 from tests.bench.presets import compare
 from tests.bench.rows import TITLES, Bench, Row
@@ -39,6 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         with _results(options.keep) as folder:
             if options.sessions:
                 figures["sessions"] = _measure_sessions(options.sessions)
+            elif options.fanout:
+                figures["fanout"] = _measure_fanout(
+                    TalkSpec(minutes=options.minutes, pieces_per_10_minutes=options.pieces[0]), folder
+                )
             elif options.presets:
                 figures["presets"] = _compare_presets(options.minutes, folder)
             else:
@@ -64,6 +71,9 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", type=_parse_keys, default=tuple(TITLES), metavar="a,b", help="rows to run")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep what the rows made, in a new folder")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there too")
+    parser.add_argument(
+        "--fanout", action="store_true", help="make one talk by two processes instead, and plan it for fifty"
+    )
     parser.add_argument("--presets", action="store_true", help="compare presets by VMAF, size and CPU instead")
     parser.add_argument(
         "--sessions", type=int, nargs="?", const=50, metavar="N",
@@ -119,6 +129,27 @@ def _measure_talk(spec: TalkSpec, keys: Sequence[str], results: Path) -> dict[st
         "pieces": len(timeline.kept),
         "detector_cpu_seconds": detector,
         "rows": [asdict(row) | {"seconds": row.seconds, "cpu_seconds": row.cpu_seconds} for row in rows.values()],
+    }
+
+
+def _measure_fanout(spec: TalkSpec, folder: Path) -> dict[str, Any]:
+    _say(f"making {spec.name}, unless it is there")
+    source = make_talk(spec, CACHE, find_ffmpeg(load_settings().ffmpeg_binary))
+    measured = measure_fanout(source, folder, spec.seconds, _say)
+    plan = json.loads((folder / "shared" / "plan.json").read_text(encoding="utf-8"))
+    timeline = parse_plan(plan).edit.timeline
+    planned = list(plan_workers(measured, [end - start for start, end in timeline.kept], spec.seconds))
+    parts = [
+        f"### {tables.describe_talk(spec.seconds, timeline)}, by two processes",
+        format_fanout(measured, tables.format_table),
+        f"### {PLANNED_HOURS} hours of it by many workers of one processor, planned from these figures",
+        format_forecasts(planned, tables.format_table),
+    ]
+    print("\n\n".join(parts), end="\n\n", flush=True)
+    return {
+        "talk": spec.name,
+        "measured": asdict(measured),
+        "planned": [[asdict(each) for each in row] for row in planned],
     }
 
 

@@ -151,7 +151,7 @@ def make_videos(ports: Ports, person: SignIn) -> str:
             person.user.id, name=f"{number}.mp4", size_bytes=FACTS.size_bytes, fingerprint=str(number), options={}
         )
         ports.database.uploads.set_state(person.user.id, upload.id, UploadState.CHECKING)
-        charge = Charge(key=str(number), cost_ms=0, limit_ms=0)
+        charge = Charge(key=str(number), limit_ms=0)
         _, job = ports.database.videos.create_with_job(
             upload, title=f"Lesson {number}", facts=FACTS, options={}, charge=charge, limit_bytes=0
         )

@@ -43,7 +43,7 @@ def describe_talk(seconds: float, timeline: Timeline) -> str:
 
 def format_rows(rows: Iterable[Row]) -> str:
     """Return the main table."""
-    return _table(
+    return format_table(
         ("", "wall s", "CPU s", "cores busy", "peak MB", "video MB", "frames"),
         (
             (
@@ -74,12 +74,12 @@ def format_steps(rows: Iterable[Row]) -> str:
         for steps, mark in ((row.steps, ""), (row.beside, " (not in the sum)"))
         for step in steps
     ]
-    return _table(("row", "command", "wall s", "CPU s", "peak MB"), lines)
+    return format_table(("row", "command", "wall s", "CPU s", "peak MB"), lines)
 
 
 def format_ratios(rows: Mapping[str, Row], detector: Mapping[str, float] | None, seconds: float) -> str:
     """Return the ratios beside their aims, as far as their rows were run."""
-    return _table(("figure", "wall", "CPU", "aim"), _compare(rows, detector, seconds))
+    return format_table(("figure", "wall", "CPU", "aim"), _compare(rows, detector, seconds))
 
 
 def _compare(
@@ -115,7 +115,7 @@ def format_stages(row: Row) -> str:
         row.seconds - sum(wall for _, wall, _ in stages),
         row.cpu_seconds - sum(cpu for _, _, cpu in stages),
     )
-    return _table(
+    return format_table(
         (f"stage of ({row.key})", "wall s", "CPU s", "share of CPU"),
         (
             (name, f"{wall:.2f}", f"{cpu:.2f}", f"{100 * cpu / row.cpu_seconds:.1f} %")
@@ -137,9 +137,10 @@ def format_presets(encoded: Sequence[Encoded]) -> str:
             cells += [f"{each.cpu_seconds:.1f}", f"{each.kbit_s:.0f}", f"{each.vmaf:.1f}"]
         lines.append(tuple(cells))
     heads = [f"{clip}: {what}" for clip in clips for what in ("CPU s", "kbit/s", "VMAF")]
-    return _table(("preset, crf", *heads), lines)
+    return format_table(("preset, crf", *heads), lines)
 
 
-def _table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+def format_table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """Return a table, its first column to the left and all others to the right."""
     rule = ["---", *("---:" for _ in heads[1:])]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in [heads, rule, *lines])

@@ -40,13 +40,34 @@ MAY_IMPORT: Mapping[str, Sequence[str]] = {
         "jobs.roles",
         "jobs.lockout",
         "jobs.credentials",
+        "jobs.passwords",
+        "jobs.sessions",
         *JOB_VALUES,
         *VALUES,
     ),
-    "jobs.uploads": ("jobs.locks", "jobs.ports", "jobs.storage", "jobs.quota", *JOB_VALUES, *VALUES),
+    "jobs.lockout": ("jobs.locks", "jobs.ports", *JOB_VALUES),
+    "jobs.passwords": ("jobs.credentials", "jobs.ports", *JOB_VALUES),
+    "jobs.sessions": ("jobs.credentials", "jobs.ports", *JOB_VALUES),
+    "jobs.uploads": (
+        "jobs.admission",
+        "jobs.arrival",
+        "jobs.locks",
+        "jobs.names",
+        "jobs.ports",
+        "jobs.storage",
+        "jobs.quota",
+        *JOB_VALUES,
+        *VALUES,
+    ),
     "jobs.videos": ("jobs.archive", "jobs.cues", "jobs.ports", "jobs.storage", "jobs.quota", *JOB_VALUES, *VALUES),
+    "jobs.recovery": ("jobs.inventory", "jobs.ports", "jobs.storage", "jobs.quota", *JOB_VALUES, *VALUES),
+    "jobs.reconcile": ("jobs.inventory", "jobs.ports", "jobs.storage", *JOB_VALUES, *VALUES),
+    "jobs.admin": ("jobs.health", "jobs.ports", "jobs.roles", *JOB_VALUES, *VALUES),
+    "jobs.upkeep": ("jobs", "adapters", "config", *VALUES),
     "jobs.service": ("jobs", *VALUES),
+    "jobs.watch": ("jobs.ports", *JOB_VALUES, "pipeline.models", *VALUES),
     "jobs.tasks": (
+        "jobs.watch",
         "jobs.workspace",
         "jobs.ports",
         "jobs.storage",
@@ -58,7 +79,9 @@ MAY_IMPORT: Mapping[str, Sequence[str]] = {
     "jobs.worker": ("jobs", "adapters", "config", "pipeline.weights", "pipeline.ffmpeg", *VALUES),
     "jobs.outside": ("adapters", "config", "jobs.ports", "jobs.models", *VALUES),
     "jobs.supervisor": ("config", "jobs.log"),
+    "jobs.pulse": ("config", "jobs.health", "jobs.outside", *JOB_VALUES),
     "adapters": ("adapters", "jobs.ports", *JOB_VALUES, "pipeline.options", "pipeline.errors"),
+    "adapters.supabase_auth": ("jobs.ports", "jobs.fields", *JOB_VALUES),
     "adapters.prober": ("jobs.ports", *JOB_VALUES, "pipeline.ffmpeg", *VALUES),
     # the media library, and its commands
     "pipeline": ("pipeline",),
@@ -72,12 +95,16 @@ STAGES = tuple(f"pipeline.{name}" for name in ("probe", "cuts", "transcribe", "c
 
 ONLY_FOR: Mapping[str, Sequence[str]] = {
     # the top of the library
-    "pipeline.run": ("pipeline.__main__", "jobs.tasks"),
+    "pipeline.run": ("pipeline.__main__", "pipeline.fanout", "jobs.tasks"),
+    "pipeline.fanout": ("jobs.tasks",),
     "pipeline.__main__": (),
     "pipeline.sample": (),
     # what starts programs, and the libraries that belong to one part
     **dict.fromkeys(("subprocess", "multiprocessing", "pty"), ("pipeline.ffmpeg", "jobs.supervisor")),
-    **dict.fromkeys(("rq", "redis", "supabase", "boto3", "botocore", "sqlite3"), ("adapters",)),
+    **dict.fromkeys(
+        ("rq", "redis", "supabase", "supabase_auth", "postgrest", "psycopg", "boto3", "botocore", "sqlite3"),
+        ("adapters",),
+    ),
     "streamlit": ("app", "pages", "ui"),
 }
 """Modules, ours and others', that only some of ours may import."""
@@ -302,7 +329,7 @@ def test_importing_does_nothing_and_loads_no_speech_engine() -> None:
         ({"pipeline.models": "from pipeline import qa", "pipeline.qa": ""}, "pipeline.models:1 imports pipeline.qa"),
         ({"pipeline.models": "from . import qa", "pipeline.qa": ""}, "pipeline.models:1 imports pipeline.qa"),
         ({"pipeline.__init__": "from .audio import x", "pipeline.audio": "import ui"}, "pipeline.audio:1 imports ui"),
-        ({"pipeline.cuts": "from pipeline.run import run", "pipeline.run": ""}, "only pipeline.__main__, jobs.tasks"),
+        ({"pipeline.cuts": "from pipeline.run import run", "pipeline.run": ""}, "only pipeline.__main__, pipeline.fan"),
         ({"pipeline.cuts": "import pipeline.sample", "pipeline.sample": ""}, "only a shell may"),
         ({"pipeline.qa": "from pipeline.render import plan", "pipeline.render": ""}, "a stage knows no other stage"),
         ({"pages.library": "import jobs.tasks"}, "pages.library:1 imports jobs.tasks: not a direction"),

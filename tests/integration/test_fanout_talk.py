@@ -1,0 +1,107 @@
+"""A talk written down and made by several machines: the same words, captions and pictures as by one."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.chunks import parse_chunk, render_chunk
+from pipeline.espeak import Samples
+from pipeline.fanout import join_chunks, parse_plan, plan_result, plan_speech
+from pipeline.ffmpeg import Feed
+from pipeline.models import RESULT_FILES, RunContext
+from pipeline.options import Captions, CutEngine, PipelineOptions
+from pipeline.run import run_pipeline
+from pipeline.shares import merge_shares, parse_share, transcribe_share
+from pipeline.transcribe import CHECKPOINT_FILE
+from tests.media.clips import silent_clip
+from tests.media.compare import compare_pictures, read_packets
+from tests.media.hard import ffmpeg
+from tests.media.speech import SPEECH_RATE, talk
+
+TEXT = (
+    "This morning we walked along the river and looked at the old stone bridge near the mill. "
+    "After lunch the teacher showed seven children how to plant a small apple tree in the garden. "
+    "In the evening everybody sat around the kitchen table and talked about music until midnight. "
+    "Nobody remembers who opened the window, but the cat was gone and the candle was still burning. "
+)
+ROUNDS = 5
+
+
+def film(folder: Path, samples: Samples) -> Path:
+    """Return the speech over soft colours that move: an encode takes little from them, so parts can agree."""
+    ffmpeg(
+        *("-f", "lavfi", "-i", f"gradients=s=640x360:r=30:n=4:speed=0.02:seed=5:d={len(samples) / SPEECH_RATE:.2f}"),
+        *("-f", "s16le", "-ar", SPEECH_RATE, "-ch_layout", "mono", "-i", "speech", "-pix_fmt", "yuv420p"),
+        *("-c:v", "libx264", "-preset", "ultrafast", "-crf", "12", "-g", "60", "-c:a", "aac", "talk.mp4"),
+        cwd=folder,
+        feeds=[Feed(placeholder="speech", blocks=lambda: [samples.tobytes()])],
+    )
+    return folder / "talk.mp4"
+
+
+def context(folder: Path) -> RunContext:
+    folder.mkdir()
+    return RunContext(workdir=folder)
+
+
+def test_many_machines_make_what_one_makes(weights: Path, tmp_path: Path, show: Callable[[str], None]) -> None:
+    phrases = re.findall(r"[^.]+\.", TEXT * ROUNDS)
+    pauses = [700, *(2500 if at % 2 else 1200 for at in range(len(phrases) - 1)), 900]
+    spoken = talk(phrases, pauses, noise_dbfs=-60.0, seed=1)
+    source = film(tmp_path, spoken.samples)
+    options = PipelineOptions(captions=Captions.BOTH, cut_engine=CutEngine.BUILTIN, model_dir=weights.parent)
+    one = run_pipeline(source, options, context(tmp_path / "one"))
+
+    spread = plan_speech(source, options, context(tmp_path / "speech"), parts=3, least=1)
+    windows = sum(len(share.windows) for share, _ in spread)
+    assert windows >= 5
+    shares = [parse_share(json.loads(json.dumps(share.to_json()))) for share, _ in spread]
+    assert len(shares) == 3
+    written = [
+        transcribe_share(sound, share, weights=weights, options=options, ctx=context(tmp_path / f"share{number}"))
+        for number, (share, (_, sound)) in reversed(list(enumerate(zip(shares, spread, strict=True))))
+    ][::-1]
+    deciding = context(tmp_path / "plan")
+    merged = merge_shares(shares, written, deciding)
+    lines = (tmp_path / "one" / CHECKPOINT_FILE).read_text(encoding="utf-8").splitlines()
+    assert sorted(merged.read_text(encoding="utf-8").splitlines()) == sorted(lines)  # every word, time, probability
+    plan = plan_result(source, options, deciding, parts=3, least_s=5)
+    assert sorted(merged.read_text(encoding="utf-8").splitlines()) == sorted(lines)  # nothing was transcribed again
+    chunks = [parse_chunk(json.loads(json.dumps(chunk.to_json()))) for chunk in plan.chunks]
+    assert len(chunks) == 3
+    pictures = [
+        render_chunk(source, options, chunk, context(tmp_path / f"chunk{number}"))
+        for number, chunk in enumerate(chunks)
+    ]
+    travelled = parse_plan(json.loads(json.dumps(plan.to_json())))
+    joined = join_chunks(source, options, travelled, pictures, context(tmp_path / "join"))
+
+    for name in set(RESULT_FILES) - {"video.mp4", "poster.jpg", "report.json"}:
+        assert joined.files[name].read_bytes() == one.files[name].read_bytes(), name
+    for kind in ("audio", "subtitle"):
+        assert read_packets(joined.files["video.mp4"], kind) == read_packets(one.files["video.mp4"], kind)
+    levels = compare_pictures(one.files["video.mp4"], joined.files["video.mp4"])
+    assert all(check["ok"] for check in joined.report["qa"] if check["hard"])  # type: ignore[attr-defined]
+    assert {stage["name"] for stage in joined.report["stages"]} == {  # type: ignore[attr-defined]
+        stage["name"]
+        for stage in one.report["stages"]  # type: ignore[attr-defined]
+    }
+    words = len(json.loads(one.files["transcript.json"].read_text(encoding="utf-8"))["words"])
+    assert words > 12 * len(phrases)
+    show(
+        f"a talk of {len(spoken.samples) / SPEECH_RATE:.0f} s by 3 machines: {words} words in {windows} windows, "
+        f"the same; {len(levels)} frames, at least {min(levels):.1f} dB from those made in one piece"
+    )
+    assert min(levels) >= 45
+
+
+@pytest.mark.parametrize("captions", [Captions.NONE, Captions.SOFT])
+def test_without_speech_there_is_nothing_to_share(captions: Captions, weights: Path, tmp_path: Path) -> None:
+    clip = silent_clip(tmp_path / "clip.mp4")
+    options = PipelineOptions(captions=captions, model_dir=weights.parent)
+    assert plan_speech(clip.path, options, context(tmp_path / "speech"), parts=3) == ()
