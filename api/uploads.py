@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from weakref import WeakValueDictionary
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
@@ -28,7 +29,8 @@ MAX_SIZE = (1 << 63) - 1
 """No disk and no database knows larger numbers."""
 MAX_JSON_BYTES = 64 << 10
 MAX_IGNORED_BYTES = 64 << 20
-CHECKS_AT_ONCE = 2
+CHECKS_AT_ONCE = 4
+"""Of all people; of one person one at a time, so that nobody's many files keep everybody waiting."""
 
 _NO_STORE = {"Cache-Control": "no-store"}
 
@@ -54,7 +56,9 @@ class _Uploads:
     def __init__(self) -> None:
         self._receiving: dict[str, object] = {}
         """The newest PUT of each upload."""
-        self._completing: dict[tuple[str, str], Future[Upload]] = {}
+        self._completing: dict[tuple[str, str], asyncio.Task[Upload]] = {}
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        """One for each person whose files are being checked."""
         self._checks = ThreadPoolExecutor(CHECKS_AT_ONCE, thread_name_prefix="upload-check")
 
     async def begin(self, request: Request, services: Services, user: User) -> Response:
@@ -145,10 +149,19 @@ class _Uploads:
         """Check the file and answer ``{video_id, job_id}``; goes on when nobody waits for it any more."""
         this = (user.id, _id_of(request))
         if (running := self._completing.get(this)) is None:
-            running = self._completing[this] = self._checks.submit(services.uploads.complete, *this)
-            running.add_done_callback(lambda _: self._completing.pop(this, None))
-        done = await asyncio.shield(asyncio.wrap_future(running))
+            running = self._completing[this] = asyncio.create_task(self._check(services, *this))
+            running.add_done_callback(lambda task: self._forget(this, task))
+        done = await asyncio.shield(running)
         return JSONResponse({"video_id": done.video_id, "job_id": done.job_id}, headers=_NO_STORE)
+
+    async def _check(self, services: Services, user_id: str, upload_id: str) -> Upload:
+        async with self._turns.setdefault(user_id, asyncio.Lock()):
+            return await asyncio.wrap_future(self._checks.submit(services.uploads.complete, user_id, upload_id))
+
+    def _forget(self, this: tuple[str, str], task: asyncio.Task[Upload]) -> None:
+        self._completing.pop(this, None)
+        if not task.cancelled():
+            task.exception()  # it was told to who waited; with nobody waiting, the upload's row tells it
 
     async def open_part(self, request: Request, services: Services, user: User) -> Response:
         """Answer where a part is to be sent, ``{url, size}``, when files lie elsewhere; here they do not."""

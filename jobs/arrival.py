@@ -84,8 +84,8 @@ class Arrivals:
         if plan is not None:
             self._glances.pop(upload.id, None)
             self._glances[upload.id] = (self._ports.now(), progress)
-            while len(self._glances) > MAX_GLANCES:
-                self._glances.pop(next(iter(self._glances)), None)
+            for old in list(self._glances)[:-MAX_GLANCES]:
+                self._glances.pop(old, None)
         return progress
 
     def glance(self, upload: Upload) -> UploadProgress:
