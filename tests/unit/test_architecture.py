@@ -113,6 +113,8 @@ SPAWNING = ("system", "popen", "fork", "exec", "spawn", "posix_spawn")
 """Beginnings of the names in `os` that start a program."""
 SPAWNING_ELSEWHERE = {"create_subprocess_exec", "create_subprocess_shell", "ProcessPoolExecutor"}
 ENVIRONMENT = {"environ", "environb", "getenv", "getenvb", "putenv", "unsetenv"}
+KNOW_ENVIRONMENT = ("config", "pipeline.ffmpeg")
+"""Who reads it, and who hands the harmless part of it on to programs."""
 
 WEB = ("app", "api", "pages", "ui")
 HEAVY = {"torch", "whisper", "ctranslate2", "faster_whisper"}
@@ -256,7 +258,7 @@ def check_machine(name: str, text: str) -> Iterator[str]:
             starts = (from_os and attr.startswith(SPAWNING)) or attr in SPAWNING_ELSEWHERE
             if starts and not is_one_of(name, ONLY_FOR["subprocess"]):
                 yield f"{name}:{node.lineno} uses {attr}: only {', '.join(ONLY_FOR['subprocess'])} may start a program"
-            if from_os and attr in ENVIRONMENT and name != "config":
+            if from_os and attr in ENVIRONMENT and name not in KNOW_ENVIRONMENT:
                 yield f"{name}:{node.lineno} uses os.{attr}: only config reads the environment"
 
 
