@@ -83,8 +83,9 @@ def render_defaults(services: Services, user: User) -> None:
     start = read_options(user.options)
 
     def keep(name: str, key: str) -> None:
-        services.auth.set_options(user.id, change_options(user.options, name, st.session_state[key]))
-        _say("Saved")
+        if key in st.session_state:  # a page that was left meanwhile has taken its fields along
+            services.auth.set_options(user.id, change_options(user.options, name, st.session_state[key]))
+            _say("Saved")
 
     with _card("defaults", "Defaults for new videos", "What the upload page starts with."):
         st.segmented_control(

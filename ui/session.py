@@ -190,7 +190,7 @@ def _enter(opened: SignIn) -> NoReturn:
 
 def _finish_errand() -> None:
     errand: _Errand | None = st.session_state.get(_ERRAND)
-    answer = st.session_state["session_errand_of_browser"].get("answer") or {}
+    answer = (st.session_state.get("session_errand_of_browser") or {}).get("answer") or {}
     if errand is None or answer.get("n") != errand.n:
         return
     del st.session_state[_ERRAND]

@@ -398,6 +398,7 @@ def test_a_disabled_account_is_out_at_its_next_step(server: Server, tab: Page) -
     server.log_in(tab, "finn")
     expect_inside(tab)
     token = wait_for_cookie(tab.context, tab)
+    expect(tab.get_by_role("button", name="Save name")).to_be_visible()
     server.auth.set_active(find_administrator(server), finn, False)
     assert ask_route(server, token) == 401
     tab.get_by_role("button", name="Save name").click()
