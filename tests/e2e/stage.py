@@ -85,11 +85,20 @@ def make_stage(request: pytest.FixtureRequest, *, interrupted: bool) -> Stage:
             stop()
             time.sleep(seconds)
             start()
-            time.sleep(2.0)
+            time.sleep(1.0)
 
         return interrupt
 
     files = away(s3.stop, s3.start, 4.0)
     rest = away(project.stop_rest, project.start_rest, 4.0)
     database = away(project.stop_database, project.start_database, 4.0)
-    return Stage(environ, {"upload": [files, rest], "making": [database, rest, files], "watching": [files, database]})
+
+    def files_and_rest() -> None:
+        """Have the files away the longest: no upload ends before, and nothing is made that nobody watches yet."""
+        s3.stop()
+        rest()
+        s3.start()
+
+    return Stage(
+        environ, {"upload": [files_and_rest], "making": [database, rest, files], "watching": [files, database]}
+    )
