@@ -261,6 +261,7 @@ IN_CHILD = """
 import re, sys, resource
 from pathlib import Path
 from adapters.s3_files import S3Files
+from jobs.errors import StorageError
 bucket, region, endpoint, key, source, target = sys.argv[1:7]
 limit = int(sys.argv[7])
 keys = sys.stdin.read().split()
@@ -279,7 +280,7 @@ try:
     if target:
         files.fetch(key, Path(target))
     print(before, peak())
-except Exception as error:
+except StorageError as error:
     print(type(error).__name__, error.code)
 """
 
