@@ -54,8 +54,8 @@ def measure_pieces(size_bytes: int) -> int:
 class Patience:
     """Waits between tries, longer each time; ends when nothing has gone through for too long, or on a stop."""
 
-    def __init__(self, stop: threading.Event | None = None, *, lasts_s: float = _PATIENCE_S) -> None:
-        self._stop, self._lasts_s = stop or threading.Event(), lasts_s
+    def __init__(self, stop: threading.Event | None = None, *, lasts_s: float | None = None) -> None:
+        self._stop, self._lasts_s = stop or threading.Event(), _PATIENCE_S if lasts_s is None else lasts_s
         self.renew()
 
     def renew(self) -> None:

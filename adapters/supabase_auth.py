@@ -17,12 +17,14 @@ from supabase_auth import AdminUserAttributes, AuthResponse, SyncGoTrueAdminAPI,
 from supabase_auth.errors import AuthApiError, AuthWeakPasswordError
 from supabase_auth.errors import AuthError as ServiceError
 
+from adapters.connections import SharedClient
 from jobs import fields
 from jobs.errors import AuthError, LoginUnavailable, Refused, TooManyTries
 from jobs.models import User
 from jobs.ports import Added, Proof, Tokens
 
 TIMEOUT = httpx.Timeout(10, connect=5)
+CONNECTIONS = 10
 BARRED, WELCOME = "876000h", "none"
 """Lengths of a ban: a hundred years, and none."""
 RATE_LIMIT_WAIT_S = 60
@@ -71,7 +73,7 @@ class SupabaseAuth:
         self._url = f"{url}/auth/v1"
         # The secret key everywhere: with it no captcha is asked for, and the address of the person is believed.
         self._headers = {"apikey": secret_key, "Authorization": f"Bearer {secret_key}"}
-        self._http = http or httpx.Client(http2=False, timeout=TIMEOUT)  # HTTP/2 breaks under several threads
+        self._http = http or SharedClient(connections=CONNECTIONS, timeout=TIMEOUT)
         self._admin = SyncGoTrueAdminAPI(url=self._url, headers=self._headers, http_client=self._http)
 
     def check(self, name: str, password: str, *, address: str) -> Proof | None:

@@ -22,6 +22,7 @@ from postgrest.exceptions import APIError
 from supabase import Client, create_client
 from supabase.lib.client_options import SyncClientOptions
 
+from adapters.connections import SharedClient
 from adapters.supabase.errors import (
     CHECK_SECRET_KEY,
     CHECK_URL,
@@ -37,7 +38,7 @@ from adapters.supabase.tokens import LIFETIME_S, TokenSigner
 
 Row = Mapping[str, Any]
 TIMEOUT = httpx.Timeout(15, connect=5)
-LIMITS = httpx.Limits(max_connections=20, max_keepalive_connections=10, keepalive_expiry=15)
+CONNECTIONS = 20
 WAITS_S = (0.2, 0.8)
 """Before each further try, give or take a third."""
 MAX_PEOPLE = 500
@@ -222,8 +223,8 @@ class Project:
             self._opened, self._opening = None, threading.Lock()
         with self._opening:
             if self._opened is None:
-                http = self._http or httpx.Client(
-                    http2=False, timeout=TIMEOUT, limits=LIMITS, event_hooks={"response": [raise_for_gateway]}
+                http = self._http or SharedClient(
+                    connections=CONNECTIONS, timeout=TIMEOUT, event_hooks={"response": [raise_for_gateway]}
                 )
                 service = self._make_client(http, self._secret_key, self._secret_key)
                 self._opened = _Opened(pid=os.getpid(), http=http, service=service)

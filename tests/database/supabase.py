@@ -8,8 +8,9 @@ from datetime import timedelta
 import httpx
 import psycopg
 
+from adapters.connections import SharedClient
 from adapters.supabase import SupabaseDatabase
-from adapters.supabase.client import LIMITS, TIMEOUT
+from adapters.supabase.client import CONNECTIONS, TIMEOUT
 from jobs.ports import Database
 from tests.product import Clock
 
@@ -31,9 +32,7 @@ class _TimedDatabase(SupabaseDatabase):
         def tell_time(request: httpx.Request) -> None:
             request.headers["x-test-ahead-ms"] = str(round(clock.ahead / timedelta(milliseconds=1)))
 
-        self._client = httpx.Client(
-            timeout=TIMEOUT, limits=LIMITS, verify=url.startswith("https"), event_hooks={"request": [tell_time]}
-        )
+        self._client = SharedClient(connections=CONNECTIONS, timeout=TIMEOUT, event_hooks={"request": [tell_time]})
         super().__init__(url, http=self._client, **keys)
 
     def close(self) -> None:

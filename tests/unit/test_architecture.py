@@ -81,7 +81,7 @@ MAY_IMPORT: Mapping[str, Sequence[str]] = {
     "jobs.supervisor": ("config", "jobs.log"),
     "jobs.pulse": ("config", "jobs.health", "jobs.outside", *JOB_VALUES),
     "adapters": ("adapters", "jobs.ports", *JOB_VALUES, "pipeline.options", "pipeline.errors"),
-    "adapters.supabase_auth": ("jobs.ports", "jobs.fields", *JOB_VALUES),
+    "adapters.supabase_auth": ("adapters.connections", "jobs.ports", "jobs.fields", *JOB_VALUES),
     "adapters.prober": ("jobs.ports", *JOB_VALUES, "pipeline.ffmpeg", *VALUES),
     # the media library, and its commands
     "pipeline": ("pipeline",),
