@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING, Any
 from boto3.session import Session
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from adapters.s3_errors import answered, is_missing
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
+    from types_boto3_s3.type_defs import HeadObjectOutputTypeDef
 
 CONFIG = Config(
     signature_version="s3v4",
@@ -28,6 +32,9 @@ CONFIG = Config(
 )
 FOR_PAGES = CONFIG.merge(Config(retries={"mode": "standard", "total_max_attempts": 2}, read_timeout=10))
 """For small questions that somebody waits for: a store that hangs is told of soon."""
+UNTYPED = "application/octet-stream"
+PAGE = 1000
+"""Entries of a list in one answer."""
 _CHATTY = ("boto3", "botocore", "urllib3")
 """Loggers that write signatures and signed addresses when they are asked for everything."""
 _CHECKSUM_HEADERS = ("x-amz-checksum-crc32", "x-amz-sdk-checksum-algorithm")
@@ -66,6 +73,65 @@ class ClientOfProcess:
             client.meta.events.register(f"before-sign.s3.{operation}", _send_md5)
         client.meta.events.register_last("before-parameter-build.s3", _stay_here)
         return client
+
+
+class BucketClients:
+    """One bucket, and the clients by which it is reached. Raises `StorageError` when one can't be made."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        region: str,
+        endpoint: str,
+        public_endpoint: str,
+        access_key_id: str,
+        secret_access_key: str,
+    ) -> None:
+        self.name = name
+
+        def make(address: str, config: Config) -> ClientOfProcess:
+            return ClientOfProcess(
+                endpoint=address,
+                region=region,
+                access_key_id=access_key_id,
+                secret_access_key=secret_access_key,
+                config=config,
+            )
+
+        self._quick, self._patient = make(endpoint, FOR_PAGES), make(endpoint, CONFIG)
+        self._public = make(public_endpoint, CONFIG)
+
+    @property
+    def quick(self) -> S3Client:
+        """For small questions."""
+        with answered():
+            return self._quick()
+
+    @property
+    def patient(self) -> S3Client:
+        """For transfers, and for what takes the store its time."""
+        with answered():
+            return self._patient()
+
+    @property
+    def public(self) -> S3Client:
+        """Signs addresses for browsers; sends nothing."""
+        with answered():
+            return self._public()
+
+    def find(self, key: str) -> HeadObjectOutputTypeDef | None:
+        """Return what the store says of an object; None when it is not there."""
+        client = self.quick
+        with answered():
+            try:
+                return client.head_object(Bucket=self.name, Key=key)
+            except ClientError as error:
+                # The answer to a HEAD has no body that tells why, or whether the bucket is there; the one to this has.
+                client.list_objects_v2(Bucket=self.name, Prefix=key, MaxKeys=1)
+                if not is_missing(error):
+                    raise
+                return None
 
 
 def _stay_here(context: dict[str, Any], **_: Any) -> None:

@@ -352,7 +352,7 @@ def test_a_check_writes_now_and_then(local_s3: LocalS3, bucket: str, monkeypatch
     """Each file costs months of storage at Wasabi, and a check may come every few seconds."""
     files = open_s3(local_s3, bucket)
     asked: list[str] = []
-    files._client.meta.events.register("before-send.s3", lambda request, **_: asked.append(request.method))
+    files._clients.quick.meta.events.register("before-send.s3", lambda request, **_: asked.append(request.method))
     files.check()
     files.check()
     assert asked.count("PUT") == asked.count("POST") == 1

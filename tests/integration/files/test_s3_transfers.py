@@ -221,7 +221,7 @@ def test_a_put_whose_last_answer_is_lost_is_done(
         if len(answers) == 1:
             raise ConnectionClosedError(endpoint_url=local_s3.endpoint)
 
-    events: Any = files._patient.meta.events
+    events: Any = files._clients.patient.meta.events
     events.register("after-call.s3.CompleteMultipartUpload", lose)
     write_large(tmp_path / "made", 20)
     files.put(key, tmp_path / "made")
