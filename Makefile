@@ -25,7 +25,7 @@ whisper := $(shell grep -o '^openai-whisper==[^ ]*' requirements.txt)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run worker migrate bucket sweep reconcile weights auto-editor video test test-slow test-saboteurs bench screens lint clean
+.PHONY: help setup packages run worker migrate bucket sweep reconcile export import weights auto-editor video test test-slow test-saboteurs bench screens lint clean
 
 help: ## List the commands
 	@echo 'Mini Video Factory: raw talking video in, tight captioned video out.'
@@ -35,6 +35,8 @@ help: ## List the commands
 	@echo 'The first command sets everything up (about 600 MB to download, some minutes); after that no network is needed.'
 
 setup: weights ## Install everything into .venv and get the speech weights
+
+packages: $(RUNTIME) ## Install what the product needs into .venv, without weights
 
 run: weights ## Start the product: it says where to open it; Ctrl-C stops all of it
 	@$(PY) -m jobs.supervisor
@@ -53,6 +55,12 @@ sweep: $(RUNTIME) ## Remove unfinished uploads, files no row needs, videos past 
 
 reconcile: $(RUNTIME) ## Compare what the database says is stored with what is, and show differences
 	@$(PY) -m jobs.upkeep reconcile $(ARGS)
+
+export: $(RUNTIME) ## Write everything into a folder, to move it or as a back-up: OUT=folder [ARGS=--copy]
+	@$(PY) -m jobs.upkeep export $(if $(filter-out file,$(origin OUT)),"$$VIDEO_OUT") $(ARGS)
+
+import: $(RUNTIME) ## Read such a folder into the empty stores that the settings name: IN=folder [ARGS="--verify --keep"]
+	@$(PY) -m jobs.upkeep import $(if $(value IN),"$$VIDEO_IN") $(ARGS)
 
 weights: $(RUNTIME) ## Get the speech weights, if they are not there yet
 	@$(PY) -m pipeline.weights

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -20,7 +20,8 @@ from api.headers import SecurityHeaders
 from config import Settings, load_settings
 from jobs.errors import DomainError
 from jobs.log import configure_logging
-from jobs.outside import make_passwords, make_ports, read_limits, read_machine_options
+from jobs.outside import make_passwords, make_ports, make_queue_claim, read_limits, read_machine_options
+from jobs.ports import Ports
 from jobs.service import Services, SignUp, build_services
 from ui import session
 from ui.head import DocumentHead
@@ -32,16 +33,18 @@ SWEEP_EVERY = 40
 """Recoveries between two sweeps: every ten minutes."""
 
 
-def compose(settings: Settings) -> Services:
-    """Return the product over the outside that the settings name. Opens the database; makes the data folder."""
+def compose(settings: Settings) -> tuple[Ports, Services]:
+    """Return the outside that the settings name, and the product over it. Opens the database; makes the data folder."""
     options = read_machine_options(settings)
-    return build_services(
-        make_ports(settings, options),
+    ports = make_ports(settings, options)
+    return ports, build_services(
+        ports,
         limits=read_limits(settings),
         machine_options=options,
         cookie_key=settings.cookie_key,
         sign_up=SignUp(settings.sign_up),
         passwords=make_passwords(settings),
+        metrics_token=settings.metrics_token,
     )
 
 
@@ -50,21 +53,29 @@ async def lifespan(_: st.App) -> AsyncIterator[None]:
     """Open everything before the first request, look after lost jobs meanwhile, close at the end."""
     settings = load_settings()
     configure_logging(level=settings.log_level or "INFO", as_json=settings.log_format == "json")
-    services = await asyncio.to_thread(compose, settings)
+    ports, services = await asyncio.to_thread(compose, settings)
     session.install(services, base_url=settings.base_url)
-    task = asyncio.create_task(_recover(services))
+    claim = make_queue_claim(settings, ports)
+    task = asyncio.create_task(_recover(services, [] if claim is None else [claim.claim_queue]))
     try:
         yield
     finally:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+        if claim is not None:
+            with suppress(DomainError):  # it is forgotten in a minute anyhow
+                await asyncio.to_thread(claim.withdraw)
 
 
-async def _recover(services: Services) -> None:
+async def _recover(services: Services, first: Sequence[Callable[[], object]]) -> None:
     turn = 0
     while True:
-        steps: list[Callable[[], object]] = [services.uploads.complete_received, services.recovery.recover_jobs]
+        steps: list[Callable[[], object]] = [
+            *first,
+            services.uploads.complete_received,
+            services.recovery.recover_jobs,
+        ]
         if turn % SWEEP_EVERY == 0:
             steps.append(services.recovery.sweep_regularly)
         for step in steps:

@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.options import SpeechEngine
+from pipeline.options import SpeechEngine, VideoEncoder
 
 PROJECT_ROOT = Path(__file__).resolve().parent
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 SIGN_UPS = ("open", "invitation", "closed")
 LOG_FORMATS = ("text", "json")
-MIN_COOKIE_KEY_BYTES = 32
+MIN_COOKIE_KEY_BYTES, MIN_METRICS_TOKEN_BYTES = 32, 16
 AUTH_BACKENDS = ("table", "supabase")
 _MAX_SOCKET_PATH = 100
 """A unix socket's path may have 107 bytes, and Valkey's own temporary name is a little longer."""
@@ -69,6 +69,8 @@ class Settings:
     whisper_engine: SpeechEngine
     ffmpeg_binary: Path | None
     """None takes the static build that is installed with the packages."""
+    video_encoder: VideoEncoder
+    """Who encodes the picture, where it opens; else libx264 does."""
     auto_editor_binary: Path | None
     """None looks for an installed auto-editor."""
     test_media: Path
@@ -85,6 +87,8 @@ class Settings:
     public_url: str
     """Where people reach the product; without a slash at the end, empty when it is the address it listens on."""
     workers: int
+    drain_s: int
+    """Seconds a worker that is told to stop still gives the video it makes; 0 stops at once."""
     cookie_key: str = field(repr=False)
     """Signs the login cookie; empty takes one that is made at the first start and kept in the database."""
     sign_up: str
@@ -103,9 +107,11 @@ class Settings:
     supabase: SupabaseSettings | None
     """None keeps state in SQLite in the data folder."""
     supabase_db_url: str = field(repr=False)
-    """The PostgreSQL below, for `make migrate` alone; may be empty."""
+    """The PostgreSQL below, for `make migrate`, `make export` and `make import` alone; may be empty."""
     wasabi: WasabiSettings | None
     """None keeps files in the data folder."""
+    metrics_token: str = field(repr=False)
+    """Opens ``/metrics``; empty leaves that closed."""
     auth_backend: str
     """Who knows passwords: our own ``table``, or ``supabase``'s service."""
 
@@ -133,6 +139,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         whisper_model=values.get("WHISPER_MODEL") or "base",
         whisper_engine=SpeechEngine(engine),
         ffmpeg_binary=_parse_path(values, "FFMPEG_BINARY"),
+        video_encoder=VideoEncoder(_parse_choice(values, "VIDEO_ENCODER", tuple(VideoEncoder), VideoEncoder.X264)),
         auto_editor_binary=_parse_path(values, "AUTO_EDITOR_BINARY"),
         test_media=_parse_path(values, "TEST_MEDIA") or PROJECT_ROOT.parent / "shared" / "media",
         log_level=_parse_choice(values, "LOG_LEVEL", LOG_LEVELS, "INFO") if values.get("LOG_LEVEL") else None,
@@ -142,7 +149,8 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         port=_parse_whole(values, "PORT", 8501, least=1, most=65535),
         public_url=_parse_address(values, "PUBLIC_URL", "https://videos.example.com"),
         workers=_parse_whole(values, "WORKERS", 1, least=1, most=64),
-        cookie_key=_parse_cookie_key(values),
+        drain_s=_parse_whole(values, "DRAIN_S", 30, most=24 * 3600),
+        cookie_key=_parse_secret(values, "COOKIE_KEY", MIN_COOKIE_KEY_BYTES),
         sign_up=_parse_choice(values, "SIGNUP", SIGN_UPS, "invitation"),
         max_upload_bytes=_parse_whole(values, "MAX_UPLOAD_BYTES", 10_000_000_000, least=1),
         max_duration_s=_parse_whole(values, "MAX_DURATION_S", 3 * 3600, least=1),
@@ -154,6 +162,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         supabase=supabase,
         supabase_db_url=values.get("SUPABASE_DB_URL") or "",
         wasabi=_parse_wasabi(values),
+        metrics_token=_parse_secret(values, "METRICS_TOKEN", MIN_METRICS_TOKEN_BYTES),
         auth_backend=auth_backend,
     )
 
@@ -228,10 +237,10 @@ def _require_all(**given: str) -> None:
         raise SettingsError(f"{there} is set, and {' and '.join(missing)} is not: set all of them, or none.")
 
 
-def _parse_cookie_key(values: Mapping[str, str]) -> str:
-    value = values.get("COOKIE_KEY") or ""
-    if value and len(value.encode()) < MIN_COOKIE_KEY_BYTES:
-        raise SettingsError(f"COOKIE_KEY is too short: it must have at least {MIN_COOKIE_KEY_BYTES} bytes.")
+def _parse_secret(values: Mapping[str, str], name: str, least_bytes: int) -> str:
+    value = values.get(name) or ""
+    if value and len(value.encode()) < least_bytes:
+        raise SettingsError(f"{name} is too short: it must have at least {least_bytes} bytes.")
     return value
 
 

@@ -7,6 +7,7 @@ from starlette.routing import Route
 from api.guard import GetServices
 from api.health import make_routes as make_health_routes
 from api.media import make_routes as make_media_routes
+from api.metrics import make_routes as make_metrics_routes
 from api.session import make_routes as make_session_routes
 from api.unknown import make_routes as make_unknown_routes
 from api.uploads import make_routes as make_upload_routes
@@ -19,5 +20,6 @@ def make_routes(get_services: GetServices) -> list[Route]:
         *make_upload_routes(get_services),
         *make_media_routes(get_services),
         *make_health_routes(get_services),
+        *make_metrics_routes(get_services),
     ]
     return [*known, *make_unknown_routes(get_services, known)]

@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from jobs.errors import AuthError, DomainError, Forbidden, TooManyTries
+from jobs.errors import AuthError, DomainError, Forbidden, StorageError, TooManyTries
 from jobs.log import about
 from jobs.models import User
 from jobs.service import Identity, Services
@@ -46,7 +46,7 @@ def public_route(path: str, handler: PublicHandler, get_services: GetServices, *
             require_write(request)
         return await handler(request, get_services())
 
-    return Route(path, answer_errors(endpoint), methods=list(methods), name=_name(handler))
+    return Route(path, answer_errors(endpoint, get_services), methods=list(methods), name=_name(handler))
 
 
 def owner_route(path: str, handler: OwnerHandler, get_services: GetServices, *, methods: Sequence[str]) -> Route:
@@ -60,7 +60,7 @@ def owner_route(path: str, handler: OwnerHandler, get_services: GetServices, *, 
         with about(user_id=user.id):
             return await handler(request, services, user)
 
-    return Route(path, answer_errors(endpoint), methods=list(methods), name=_name(handler))
+    return Route(path, answer_errors(endpoint, get_services), methods=list(methods), name=_name(handler))
 
 
 async def run_at_store(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -111,15 +111,18 @@ def is_secure(request: Request) -> bool:
 
 
 def answer_errors(
-    endpoint: Callable[[Request], Awaitable[Response]],
+    endpoint: Callable[[Request], Awaitable[Response]], get_services: GetServices
 ) -> Callable[[Request], Awaitable[Response]]:
-    """Return the endpoint with what it raises answered as ``{"error": {"code", "message"}}``."""
+    """Return the endpoint with what it raises answered as ``{"error": {"code", "message"}}``, and counted if it is the
+    file store's."""
 
     @wraps(endpoint)
     async def answer(request: Request) -> Response:
         try:
             return await endpoint(request)
         except DomainError as error:
+            if isinstance(error, StorageError):
+                get_services().metrics.count_storage_error(error.code)
             if error.detail or error.status >= 500:
                 logger.warning("%s %s: %s", request.method, request.url.path, error.detail or error.message)
             return make_error(error.status, error.code, error.message, error)

@@ -7,7 +7,8 @@ JobError                  code, message (one sentence for a person), http status
 ├── QuotaExceeded         402: minutes or storage are used up
 ├── StorageError          5xx: files can't be read or written
 └── StoreUnavailable      503: the database or the queue does not answer; nothing is lost
-    └── LoginUnavailable  503: nor does the service that keeps passwords
+    ├── LoginUnavailable  503: nor does the service that keeps passwords
+    └── DatabaseUnusable  503: it is of another version; trying again changes nothing
 AuthError                 401: who is it?
 ├── LoginFailed           name and password do not match
 ├── TooManyTries          429, with the wait
@@ -100,6 +101,14 @@ class LoginUnavailable(StoreUnavailable):
     def __init__(self, detail: str = "") -> None:
         super().__init__(detail)
         self.message = "Passwords can't be checked just now. Try again in a minute."
+
+
+class DatabaseUnusable(StoreUnavailable):
+    """This program can't use the database before somebody has mended something; the message says what."""
+
+    def __init__(self, message: str, detail: str = "") -> None:
+        super().__init__(detail or message)
+        self.message = message
 
 
 class AuthError(DomainError):

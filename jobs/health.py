@@ -18,6 +18,7 @@ from datetime import datetime
 from jobs.errors import DomainError, LoginUnavailable
 from jobs.models import HealthPart, WorkerInfo
 from jobs.ports import Passwords, Ports
+from jobs.version import VERSION
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ NAMES = {
 }
 _STORES = ("database", "logins", "files", "queue")
 """Parts whose own error may tell what mends them; the others only hear of a database that does not answer."""
-_MENDED_BY = {
+MENDED_BY = {
     "database": "The database does not answer. Check that the data folder is there, can be written and is not full; "
     "if SUPABASE_URL is set, that this project runs.",
     "logins": LoginUnavailable.remedy,
@@ -124,13 +125,13 @@ class HealthChecks:
         except _Fault as fault:
             text = str(fault)
         except FutureTimeout:
-            wrong, text = f"no answer within {CHECK_S:.0f} s", look.likely or _MENDED_BY[part]
+            wrong, text = f"no answer within {CHECK_S:.0f} s", look.likely or MENDED_BY[part]
         except DomainError as error:
-            text = _read_remedy(part, look) or _MENDED_BY[part]
+            text = _read_remedy(part, look) or MENDED_BY[part]
             if part in _STORES:  # what the others lack is the database, which speaks for itself
                 wrong = f"{error} {error.detail}"
         except Exception as error:  # noqa: BLE001 - a check that breaks says that its part does not work
-            wrong, text = f"{type(error).__name__} {error}", _MENDED_BY[part]
+            wrong, text = f"{type(error).__name__} {error}", MENDED_BY[part]
         self._tell(part, wrong)
         return HealthPart(id=part, name=NAMES[part], ok=ok, text=text, checked_at=look.at)
 
@@ -151,11 +152,13 @@ class HealthChecks:
         return workers
 
     def _check_workers(self) -> str:
-        count = len(self._list_workers(_NO_WORKER))
-        return "1 is running." if count == 1 else f"{count} are running."
+        workers = self._list_workers(_NO_WORKER)
+        text = "1 is running." if len(workers) == 1 else f"{len(workers)} are running."
+        others = sum(worker.info.get("version") != VERSION for worker in workers)
+        return f"{text} Of another version than this web server: {others}." if others else text
 
     def _check_tools(self) -> str:
-        workers = self._list_workers(_MENDED_BY["tools"])
+        workers = self._list_workers(MENDED_BY["tools"])
         for worker in workers:
             missing = worker.info.get("missing")
             if isinstance(missing, list) and missing:
@@ -166,7 +169,7 @@ class HealthChecks:
         return "; ".join(sorted({str(worker.info.get("ffmpeg") or "ffmpeg") for worker in workers})) + "."
 
     def _check_weights(self) -> str:
-        workers = self._list_workers(_MENDED_BY["weights"])
+        workers = self._list_workers(MENDED_BY["weights"])
         for worker in workers:
             if not worker.info.get("weights"):
                 raise _Fault(  # anybody may read this, so it names no machine

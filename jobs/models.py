@@ -298,7 +298,38 @@ class WorkerInfo:
     started_at: datetime
     seen_at: datetime
     info: Json
-    """cores, python, ffmpeg, model, version, disk_free_bytes, job_id while busy."""
+    """version, cores, gpus, device, compute_type, python, ffmpeg, missing, model, weights, disk_free_bytes; job_id
+    while busy, is_draining once told to stop, waits_for (the id of a part) before the first job."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """A counter that only rises: how often, and of durations the seconds."""
+
+    name: str
+    """``wait`` of jobs that began, ``work`` on and ``video`` of those that succeeded, ``stage``; ``wait_le`` and
+    ``work_le`` count those not above the label; ``ended``, ``failed`` and ``given_back`` count jobs."""
+    label: str
+    """Of a stage its name, of jobs their status, error code or the reason."""
+    count: int
+    total: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """What the metrics tell of the database."""
+
+    queued: int
+    running: int
+    longest_wait_s: float
+    """Of the jobs that wait."""
+    mean_wait_s: float
+    videos: int
+    video_s: float
+    """Of all originals together."""
+    original_bytes: int
+    result_bytes: int
+    tallies: tuple[Tally, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
 
 from adapters.local_files import LocalFiles
 from adapters.prober import PipelineProber
-from adapters.rq_queue import RqQueue
+from adapters.queue_owner import QueueOwner
+from adapters.rq_parts import RqParts
+from adapters.rq_queue import RqQueue, check_queue_address
 from adapters.sqlite import SqliteDatabase
 from config import Settings, SettingsError
+from jobs.installation import Installation, QueueClaim
 from jobs.models import Limits
 from jobs.ports import Database, FileStore, Passwords, Ports
+from jobs.rows import SECRET_OF_INSTALLATION
 from pipeline.options import PipelineOptions
 
 
@@ -33,19 +41,64 @@ def read_machine_options(settings: Settings) -> PipelineOptions:
         model_dir=settings.whisper_model_dir,
         ffmpeg=settings.ffmpeg_binary,
         auto_editor=settings.auto_editor_binary,
+        video_encoder=settings.video_encoder,
         max_duration_ms=settings.max_duration_s * 1000,
     )
 
 
 def make_ports(settings: Settings, options: PipelineOptions) -> Ports:
     """Return the outside that the settings name. Opens the database; makes the data folder. Raises `SettingsError`."""
+    try:
+        check_queue_address(settings.redis_url)
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
     return Ports(
         database=_make_database(settings),
         files=_make_files(settings),
         queue=RqQueue(settings.redis_url),
+        parts=RqParts(settings.redis_url),
         prober=PipelineProber(options),
         now=lambda: datetime.now(UTC),
     )
+
+
+def make_queue_owner(settings: Settings) -> QueueOwner | None:
+    """Return where it stands whose queue it is; None for a queue that belongs to the data folder."""
+    return None if settings.redis_is_embedded else QueueOwner(settings.redis_url)
+
+
+def make_queue_claim(settings: Settings, ports: Ports) -> QueueClaim | None:
+    """Return what a web server says with whose queue it is; None for a queue that belongs to the data folder."""
+    owner = make_queue_owner(settings)
+    return None if owner is None else QueueClaim(owner, lambda: identify(settings, ports.database))
+
+
+def identify(settings: Settings, database: Database) -> Installation:
+    """Return which product this is, on whichever of its machines. Raises `StoreUnavailable`, `SettingsError`."""
+    if settings.wasabi is not None:
+        files = hashlib.sha256(settings.wasabi.bucket.encode()).hexdigest()[:32]
+    else:
+        try:
+            files = _keep_id(settings.data_dir / "installation")
+        except OSError as error:
+            raise SettingsError(f"The data folder {settings.data_dir} can't be written: {error.strerror}.") from error
+    return Installation(database=database.get_secret(SECRET_OF_INSTALLATION, lambda: uuid4().hex), files=files)
+
+
+def _keep_id(path: Path) -> str:
+    """Return the id that a file holds, made once by whoever comes first."""
+    part = path.with_name(f".{path.name}-{uuid4().hex}")
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        return path.read_text("utf-8").strip()
+    except FileNotFoundError:
+        part.write_text(uuid4().hex, "utf-8")
+    try:
+        with suppress(FileExistsError):
+            path.hardlink_to(part)
+    finally:
+        part.unlink()
+    return path.read_text("utf-8").strip()
 
 
 def make_passwords(settings: Settings) -> Passwords | None:

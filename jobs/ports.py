@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Protocol
 
 from jobs.models import (
+    Figures,
     JobEvent,
     JobStatus,
     Json,
@@ -287,7 +288,10 @@ class Jobs(Protocol):
     def requeue_expired(self) -> Sequence[ProcessingJob]:
         """Do what `release` does for every running job whose lease has run out; return them."""
 
-    def list_queued(self, limit: int = 1000) -> Sequence[ProcessingJob]: ...
+    def list_queued(self, limit: int = 1000) -> Sequence[tuple[ProcessingJob, int]]:
+        """Return the first jobs in line, in the order in which they are to be taken, each with the milliseconds of its
+        original."""
+
     def list_active_ids(self) -> frozenset[str]: ...
     def position(self, job_id: str) -> int | None:
         """Return the place in line from 1; None when it does not wait."""
@@ -333,6 +337,12 @@ class Database(Protocol):
     def workers(self) -> Workers: ...
     def check(self) -> str:
         """Return a sentence about the working database, for the health page. Raises `StoreUnavailable`."""
+
+    def require_tables(self) -> None:
+        """Raise `DatabaseUnusable` when the tables are of another version than this program, `StoreUnavailable`."""
+
+    def read_figures(self) -> Figures:
+        """Return what the metrics tell; a hundred thousand jobs are no burden."""
 
     def get_secret(self, name: str, make: Callable[[], str]) -> str:
         """Return the secret of this installation with that name, made once for everybody."""
@@ -432,6 +442,22 @@ class Queue(Protocol):
         """Return a sentence about the working queue. Raises `StoreUnavailable`."""
 
 
+class Parts(Protocol):
+    """Offers parts of a long video to workers that have nothing else to do. Knows ids only.
+
+    Losing all of it loses nothing: who offered a part makes it, when nobody else does.
+    """
+
+    def offer(self, job_id: str, attempt: int, name: str, *, timeout_s: int) -> None:
+        """Hand a part to the workers; doing it again changes nothing."""
+
+    def take_back(self, job_id: str, attempt: int, name: str) -> bool:
+        """Withdraw a part that nobody has begun; True for exactly one of all who try."""
+
+    def is_alive(self, job_id: str, attempt: int, name: str) -> bool:
+        """Tell whether a part that was offered still waits or is being made."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tokens:
     """A session at a service that keeps passwords; never log them."""
@@ -522,5 +548,6 @@ class Ports:
     database: Database
     files: FileStore
     queue: Queue
+    parts: Parts
     prober: Prober
     now: Callable[[], datetime]

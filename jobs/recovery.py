@@ -16,7 +16,7 @@ from jobs.log import about
 from jobs.models import Limits, ProcessingJob, StoredFile, Upload, Video
 from jobs.ports import Ports
 from jobs.quota import timeout_s_of
-from jobs.storage import StorageManager, original_key, parse_key, video_prefix
+from jobs.storage import StorageManager, is_part, original_key, parse_key, video_prefix
 
 logger = logging.getLogger(__name__)
 
@@ -93,15 +93,18 @@ class Recovery:
         except StoreUnavailable:
             self._judge_from = self._ports.now() + SETTLING
             raise
-        for job in queued:
-            self.enqueue(job)
+        for job, duration_ms in queued:
+            self._enqueue(job, duration_ms)
         return len(queued)
 
     def enqueue(self, job: ProcessingJob) -> None:
         """Hand one waiting job to the workers; doing it again changes nothing."""
         found = self._ports.database.jobs.find(job.id)
         if found is not None:
-            self._ports.queue.enqueue(job.id, job.attempt, timeout_s=timeout_s_of(found[1].facts.duration_ms))
+            self._enqueue(job, found[1].facts.duration_ms)
+
+    def _enqueue(self, job: ProcessingJob, duration_ms: int) -> None:
+        self._ports.queue.enqueue(job.id, job.attempt, timeout_s=timeout_s_of(duration_ms))
 
     def sweep(self, *, dry_run: bool = False, tell: Callable[[Waste], None] = ignore_waste) -> Sweep:
         """Remove unfinished uploads older than a day, files no row needs, rows past their time; ``tell`` each of them.
@@ -223,10 +226,11 @@ class Recovery:
         if result is None:
             return False
         job_id, attempt = result
-        if any(job.id == job_id and (job.status.is_active or str(job.stored_attempt) == attempt) for job in shelf.jobs):
+        counts = "" if is_part(key) else attempt
+        if any(job.id == job_id and (job.status.is_active or str(job.stored_attempt) == counts) for job in shelf.jobs):
             return False
         stored = self._find_stored_attempt(job_id)
-        return stored is not None and str(stored) != attempt
+        return stored is not None and str(stored) != counts
 
     def _remember_people(self) -> Callable[[str], bool]:
         """Return what tells whether a person has an account here, and asks about each of them once."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from jobs.accounts import SESSION_S, AuthManager, Identity, SignIn, SignUp
 from jobs.admin import AdminService
+from jobs.metrics import MetricsService
 from jobs.models import Limits
 from jobs.ports import Passwords, Ports
 from jobs.recovery import Recovery
@@ -27,6 +28,7 @@ class Services:
     admin: AdminService
     storage: StorageManager
     recovery: Recovery
+    metrics: MetricsService
     limits: Limits
 
 
@@ -38,17 +40,20 @@ def build_services(
     cookie_key: str,
     sign_up: SignUp,
     passwords: Passwords | None = None,
+    metrics_token: str = "",
 ) -> Services:
     """Return the services over some outside. ``machine_options`` carry engine, model and limits of this machine;
     without ``passwords`` our own table keeps them."""
     storage = StorageManager(ports.files)
     uploads = UploadService(ports, storage, limits, machine_options)
+    admin = AdminService(ports, limits, passwords)
     return Services(
         auth=AuthManager(ports, cookie_key=cookie_key, sign_up=sign_up, passwords=passwords),
         uploads=uploads,
         videos=VideoService(ports, storage, limits, machine_options),
-        admin=AdminService(ports, limits, passwords),
+        admin=admin,
         storage=storage,
         recovery=Recovery(ports, storage, limits),
+        metrics=MetricsService(ports.database, admin.check_readiness, token=metrics_token),
         limits=limits,
     )

@@ -4,6 +4,7 @@
     …/preview.mp4
     …/transcript/{key}.jsonl
     …/job/{job_id}/{attempt}/{file}
+    …/job/{job_id}/{attempt}/{part}.{suffix}    while several machines work on the attempt
 
 Every id is checked before it becomes part of a key, so that no key can name another person's file or leave its place.
 """
@@ -24,6 +25,7 @@ from pipeline.options import PipelineOptions
 
 _ID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 _HASH = re.compile(r"[0-9a-f]{64}")
+_PART = re.compile(r"(?:speech|picture)-[0-9a-f]{64}\.(?:json|s16|jsonl|mp4)")
 
 ORIGINALS_PREFIX = "user/"
 
@@ -53,6 +55,18 @@ def result_key(user_id: str, video_id: str, job_id: str, attempt: int, name: str
     if name not in RESULT_FILES or attempt < 1:
         raise NotFound
     return f"{job_prefix(user_id, video_id, job_id)}{attempt}/{name}"
+
+
+def part_key(user_id: str, video_id: str, job_id: str, attempt: int, name: str) -> str:
+    """Return the key of a file that belongs to a part of an attempt: what it is, its sound, or what it came to."""
+    if not _PART.fullmatch(name) or attempt < 1:
+        raise NotFound
+    return f"{job_prefix(user_id, video_id, job_id)}{attempt}/{name}"
+
+
+def is_part(key: str) -> bool:
+    """Tell whether a key is that of a part's file, which nobody needs once the job is over."""
+    return _PART.fullmatch(key.rpartition("/")[2]) is not None
 
 
 def transcript_key(user_id: str, video_id: str, key: str) -> str:
@@ -117,10 +131,11 @@ class StorageManager:
         return sizes
 
     def delete_attempts(self, user_id: str, video_id: str, job_id: str, *, but: int = 0) -> int:
-        """Delete the files of a job's attempts except attempt ``but``; return how many."""
+        """Delete the files of a job's attempts except the result of attempt ``but``; return how many."""
         prefix = job_prefix(user_id, video_id, job_id)
         kept = f"{prefix}{but}/"
-        keys = [file.key for file in self.files.list_files(prefix) if not file.key.startswith(kept)]
+        found = (file.key for file in self.files.list_files(prefix))
+        keys = [key for key in found if not key.startswith(kept) or is_part(key)]
         self.files.delete(keys)
         return len(keys)
 
@@ -135,13 +150,6 @@ class StorageManager:
     def list_all(self) -> Iterator[StoredFile]:
         """Yield every finished file of everybody."""
         return self.files.list_files(ORIGINALS_PREFIX)
-
-    def read_bytes(self, key: str, *, limit: int) -> bytes:
-        """Return a small file's bytes. Raises `NotFound` when it is not there or has more than ``limit``."""
-        stored = self.files.stat(key)
-        if stored is None or stored.size_bytes > limit:
-            raise NotFound
-        return b"".join(self.files.read(key))
 
     def delete(self, keys: Iterable[str]) -> None:
         """Delete single files."""

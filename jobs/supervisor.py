@@ -63,6 +63,8 @@ class Part:
     """Whether it works; quick."""
     dies_by: signal.Signals = signal.SIGKILL
     """What it gets when this process was killed."""
+    stops_by: signal.Signals = signal.SIGTERM
+    """What it gets when it is to stop."""
     process: subprocess.Popen[bytes] | None = None
     is_ready: bool = False
     started_at: float = 0.0
@@ -158,7 +160,7 @@ def _end(part: Part) -> None:
     if process is None:
         return
     if process.poll() is None:
-        process.terminate()
+        process.send_signal(part.stops_by)
         try:
             process.wait(STOP_S)
         except subprocess.TimeoutExpired:
@@ -268,6 +270,7 @@ def make_parts(settings: Settings) -> list[Part]:
                 name=name,
                 command=[python, "-m", "jobs.worker"],
                 answers=lambda: "workers" not in find_faults(settings),  # workers sign in at the database
+                stops_by=signal.SIGINT,  # at once: whoever stops the product waits for it
             )
         )
     return parts

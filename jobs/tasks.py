@@ -6,30 +6,29 @@ run that lost its lease changes nothing any more, and one that was killed begins
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import logging
-import os
 import shutil
-import signal
-import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from jobs.crew import SHARED_FROM_MS, RqCrew
 from jobs.errors import DomainError, NotFound, StorageError, StoreUnavailable
 from jobs.log import about
+from jobs.machine import Machine, installed
 from jobs.models import JobStatus, Json, ProcessingJob, Video
 from jobs.ports import JobFinish, Ports
 from jobs.storage import StorageManager, hash_transcript, job_prefix, original_key, transcript_key
 from jobs.watch import LEASE_S, Watch
-from jobs.workspace import SIGNATURE_FILE, hold_folder
-from pipeline.errors import DiskFull, PipelineCancelled, PipelineError
+from jobs.workspace import SIGNATURE_FILE, hold_folder, require_room
+from pipeline.errors import PipelineCancelled, PipelineError
+from pipeline.fanout import run_shared
 from pipeline.models import Progress, RunContext, Stage
-from pipeline.options import OptionError, PipelineOptions, parse_job_options
+from pipeline.options import OptionError
 from pipeline.run import run_pipeline
 from pipeline.transcribe import CHECKPOINT_FILE
 
@@ -39,12 +38,9 @@ FINISH_WAITS_S = (0.0, 1.0, 2.0, 5.0, 10.0, *[20.0] * 30)
 """Before each try to write down how a job ended: a database may be away for ten minutes, and no work is lost."""
 FETCH_SHARE, STORE_SHARE = 0.08, 0.04
 """Of the whole, where files lie elsewhere: bringing the original, taking the result away."""
-ROOM_FACTOR = 2
-"""An original and its result, on the disk at the same time."""
 STORE_PATIENCE_S, STORE_PAUSE_S = 600.0, 15
 """A result waits so long for a store elsewhere, asked so often; making it again would take longer."""
 
-_PR_SET_PDEATHSIG = 1
 _MAX_NAME_BYTES = 200
 _OURS = "Your original is safe."
 _SENTENCES = {
@@ -58,38 +54,14 @@ _SENTENCES = {
 _FULL = ("disk_full", "files_full")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
-    """What a worker tells the processes it forks."""
-
-    worker_id: str
-    make_ports: Callable[[], Ports]
-    """Called after the fork: what is open before it does not survive it."""
-    options: PipelineOptions
-    """Engine, model, programs and limits of this machine."""
-    work_root: Path
-    parent_pid: int | None
-    """The worker itself, without which a job does not go on."""
-
-
-_machine: Machine | None = None
-
-
-def install(machine: Machine) -> None:
-    """Say what `process_job` works with, in this process and those forked off it."""
-    global _machine
-    _machine = machine
-
-
 def process_job(job_id: str) -> None:
     """Make one video, if nobody else does; returns when the job has ended, or is not ours (any more)."""
-    machine = _machine
-    if machine is None:
-        raise RuntimeError("no worker has installed itself")
-    if machine.parent_pid is not None:
-        _die_with(machine.parent_pid)
+    machine = installed()
+    machine.bind()
     ports = machine.make_ports()
     try:
+        if _is_in_hand(ports, job_id):  # the queue said it twice; else we would wait here for that process's end
+            return
         with about(job_id=job_id), hold_folder(machine.work_root, job_id) as folder:
             job = ports.database.jobs.claim(job_id, machine.worker_id, lease_s=LEASE_S)
             found = ports.database.jobs.find(job_id)
@@ -104,12 +76,13 @@ def process_job(job_id: str) -> None:
         ports.database.close()
 
 
-def _die_with(parent: int) -> None:
-    """Have the kernel kill this process when its parent ends (Linux); at once when that has happened already."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
+def _is_in_hand(ports: Ports, job_id: str) -> bool:
+    """Tell whether a process has the job, and its lease, so that nobody else can claim it."""
+    found = ports.database.jobs.find(job_id)
+    if found is None:
+        return False
+    lease_until = found[0].lease_until
+    return found[0].status is JobStatus.RUNNING and lease_until is not None and lease_until > ports.now()
 
 
 class JobRun:
@@ -178,16 +151,7 @@ class JobRun:
 
     def _work(self, watch: Watch) -> JobFinish:
         job, video = self._job, self._video
-        machine = self._machine.options
-        options = replace(
-            parse_job_options(job.options),
-            speech_engine=machine.speech_engine,
-            model=machine.model,
-            model_dir=machine.model_dir,
-            ffmpeg=machine.ffmpeg,
-            auto_editor=machine.auto_editor,
-            max_duration_ms=machine.max_duration_ms,
-        )
+        options = self._machine.options_for(job)
         self._empty_folder()
         (self._folder / SIGNATURE_FILE).write_text(self._machine.worker_id, encoding="utf-8")
         source = self._fetch_source(watch)
@@ -201,7 +165,11 @@ class JobRun:
             watch.follow(self._place(progress))
 
         ctx = RunContext(workdir=self._folder, on_progress=follow, should_cancel=watch.should_stop)
-        result = run_pipeline(source, options, ctx)
+        if video.facts.duration_ms >= SHARED_FROM_MS:
+            crew = RqCrew(self._machine, self._ports, job, video, source, options, ctx)
+            result = run_shared(source, options, ctx, crew)
+        else:
+            result = run_pipeline(source, options, ctx)
         ctx.check_cancelled()
         self._has_result = True
         ctx.report(Stage.PUBLISH, 0.0)
@@ -229,7 +197,7 @@ class JobRun:
             watch.follow(Progress(stage=Stage.PROBE, fraction=fraction, overall=FETCH_SHARE * fraction))
 
         if self._is_far:
-            self._require_room()
+            require_room(self._folder, self._video.facts.size_bytes)
         fetched = self._ports.files.fetch(
             self._original_key, self._folder / "original", should_cancel=watch.should_stop, on_progress=follow
         )
@@ -239,12 +207,6 @@ class JobRun:
         named.parent.mkdir()
         named.symlink_to(fetched)
         return named
-
-    def _require_room(self) -> None:
-        """Raise `DiskFull` when the original and its result do not fit on this machine's disk."""
-        needed, free = ROOM_FACTOR * self._video.facts.size_bytes, shutil.disk_usage(self._folder).free
-        if free < needed:
-            raise DiskFull(str(self._folder), needed, free)
 
     def _place(self, progress: Progress) -> Progress:
         """Return the progress of the pipeline as a part of the whole, which also has the ways from and to the store."""

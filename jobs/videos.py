@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import statistics
@@ -14,7 +13,6 @@ from pathlib import PurePath
 from uuid import uuid4
 
 from jobs.archive import Entry, measure_archive, stream_archive
-from jobs.cues import parse_vtt
 from jobs.errors import Conflict, DomainError, NotFound, Refused, StorageError
 from jobs.log import about
 from jobs.models import (
@@ -45,7 +43,6 @@ SORTS = ("newest", "oldest", "title", "longest")
 MAX_TITLE_CHARS, MAX_NOTE_CHARS, MAX_TAGS, MAX_TAG_CHARS = 200, 5000, 20, 40
 MAX_FILE_NAME_BYTES = 200
 """File systems take 255; parts are still added."""
-MAX_TEXT_BYTES = 64_000_000
 """More than the captions or the waveform of any video we take."""
 TELLING_S = 20
 """Before so much work nobody can say how long the rest takes."""
@@ -110,18 +107,6 @@ class VideoService:
     def get_usage(self, user_id: str) -> Usage:
         """Return minutes and storage used, and what is allowed."""
         return read_usage(self._ports, self._limits, user_id)
-
-    def get_report(self, user_id: str, job_id: str) -> Json:
-        """Return a finished job's ``report.json``."""
-        return self._read_json(user_id, job_id, "report.json")
-
-    def get_captions(self, user_id: str, job_id: str) -> Sequence[tuple[int, int, str]]:
-        """Return the cues of a finished job: start, end in milliseconds, text with line breaks."""
-        return parse_vtt(self._read(user_id, job_id, "captions.vtt").decode("utf-8", "replace"))
-
-    def get_peaks(self, user_id: str, job_id: str) -> Json:
-        """Return a finished job's ``peaks.json``."""
-        return self._read_json(user_id, job_id, "peaks.json")
 
     # --- changing ---
 
@@ -253,17 +238,6 @@ class VideoService:
         if stored is None:
             raise NotFound
         return Download(name=name, media_type=media_type, size_bytes=stored.size_bytes, key=key)
-
-    def _read(self, user_id: str, job_id: str, name: str) -> bytes:
-        job = self._find_finished(user_id, job_id)
-        key = result_key(user_id, job.video_id, job.id, job.stored_attempt, name)
-        return self._storage.read_bytes(key, limit=MAX_TEXT_BYTES)
-
-    def _read_json(self, user_id: str, job_id: str, name: str) -> Json:
-        found = json.loads(self._read(user_id, job_id, name))
-        if not isinstance(found, dict):
-            raise NotFound
-        return found
 
     def _create(self, user_id: str, video_id: str, options: Json, idempotency_key: str) -> ProcessingJob:
         video = self._find_video(user_id, video_id)

@@ -1,4 +1,7 @@
-"""The heart of a running job: it keeps the lease, tells how far the run is, and hears when it has to stop."""
+"""The heart of a running job: it keeps the lease, tells how far the run is, and hears when it has to stop.
+
+A part of a job has one too, which only listens: the lease is that of the process which has the job.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,10 @@ import os
 import signal
 import threading
 import time
+from typing import Self
 
 from jobs.errors import StoreUnavailable
-from jobs.models import ProcessingJob
+from jobs.models import JobStatus, ProcessingJob
 from jobs.ports import Jobs
 from pipeline.models import Progress, Stage
 
@@ -23,22 +27,16 @@ GRACE_S = 20.0
 """A run that was told to stop and still goes on after this time is killed with its children."""
 
 
-class Watch:
-    """Beats for a running job from a thread of its own, and knows why the run has to stop."""
+class _Heart:
+    """Beats from a thread of its own, until it hears that the run has to stop; a run that does not is killed."""
 
-    def __init__(self, jobs: Jobs, job: ProcessingJob, worker_id: str) -> None:
-        self.is_cancelled = False
-        """The person wants it to stop."""
-        self.is_lost = False
-        """The lease went to somebody else, or the job is gone."""
-        self._jobs, self._job, self._worker_id = jobs, job, worker_id
-        self._stage, self._progress = Stage.PROBE.value, 0.0
+    def __init__(self) -> None:
         self._news, self._over = threading.Event(), threading.Event()
         self._told_at: float | None = None
         context = contextvars.copy_context()
         self._thread = threading.Thread(target=lambda: context.run(self._run), name="beat", daemon=True)
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -49,14 +47,10 @@ class Watch:
 
     def should_stop(self) -> bool:
         """Tell whether the run has to end now."""
-        return self.is_cancelled or self.is_lost
+        raise NotImplementedError
 
-    def follow(self, progress: Progress) -> None:
-        """Take note of how far the run is; a new stage is told at once."""
-        self._progress = progress.overall
-        if progress.stage.value != self._stage:
-            self._stage = progress.stage.value
-            self._news.set()
+    def _beat(self) -> None:
+        raise NotImplementedError
 
     def _run(self) -> None:
         while not self._over.is_set():
@@ -67,6 +61,30 @@ class Watch:
                     _kill_ourselves()
             self._news.wait(BEAT_S)
             self._news.clear()
+
+
+class Watch(_Heart):
+    """Beats for a running job, and knows why the run has to stop."""
+
+    def __init__(self, jobs: Jobs, job: ProcessingJob, worker_id: str) -> None:
+        super().__init__()
+        self.is_cancelled = False
+        """The person wants it to stop."""
+        self.is_lost = False
+        """The lease went to somebody else, or the job is gone."""
+        self._jobs, self._job, self._worker_id = jobs, job, worker_id
+        self._stage, self._progress = Stage.PROBE.value, 0.0
+
+    def should_stop(self) -> bool:
+        """Tell whether the run has to end now."""
+        return self.is_cancelled or self.is_lost
+
+    def follow(self, progress: Progress) -> None:
+        """Take note of how far the run is, which never goes back; a new stage is told at once."""
+        self._progress = max(self._progress, progress.overall)
+        if progress.stage.value != self._stage:
+            self._stage = progress.stage.value
+            self._news.set()
 
     def _beat(self) -> None:
         if self.is_lost:
@@ -82,8 +100,38 @@ class Watch:
         self.is_cancelled = self.is_cancelled or bool(answer)
 
 
+class PartWatch(_Heart):
+    """Looks after the making of a part: it ends when nobody wants it any more."""
+
+    def __init__(self, jobs: Jobs, job_id: str, attempt: int) -> None:
+        super().__init__()
+        self._jobs, self._job_id, self._attempt = jobs, job_id, attempt
+        self._is_wanted = True
+
+    def should_stop(self) -> bool:
+        """Tell whether the run has to end now."""
+        return not self._is_wanted
+
+    def look(self) -> bool:
+        """Ask the jobs table, now, whether the part is still wanted. Raises `StoreUnavailable`."""
+        found = self._jobs.find(self._job_id)
+        self._is_wanted = self._is_wanted and found is not None and is_wanted(found[0], self._attempt)
+        return self._is_wanted
+
+    def _beat(self) -> None:
+        try:
+            self.look()
+        except StoreUnavailable as error:
+            logger.warning("no answer about the job: %s", error.detail)
+
+
+def is_wanted(job: ProcessingJob, attempt: int) -> bool:
+    """Tell whether parts of that attempt at a job come to something."""
+    return job.status is JobStatus.RUNNING and job.attempt == attempt and not job.cancel_requested
+
+
 def _kill_ourselves() -> None:
-    """Kill this job's process with all its children; the worker sees to the rest."""
+    """Kill this process with all its children; the worker sees to the rest."""
     logger.error("the run does not stop, so it is killed")
     if os.getpgrp() == os.getpid():  # never the group of somebody who merely called us
         os.killpg(os.getpgrp(), signal.SIGKILL)

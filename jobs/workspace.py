@@ -1,4 +1,7 @@
-"""Work folders: one for each job on this machine, kept until the job is over, locked while a process has the job."""
+"""Work folders: one for each job on this machine, kept until the job is over, locked while a process has the job.
+
+A worker that makes parts of a job has a folder of its own for them, beside that of the job itself.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,23 @@ from pathlib import Path
 
 from jobs.models import JobStatus, ProcessingJob
 from jobs.ports import Jobs
+from pipeline.errors import DiskFull
 
+ROOM_FACTOR = 2
+"""An original and its result, on the disk at the same time."""
 SIGNATURE_FILE = "worker"
 """In a work folder: the id of the worker whose process has the job."""
 
 
+def name_folder(job_id: str, worker_id: str) -> str:
+    """Return the name of the folder in which a worker makes parts of somebody's job."""
+    return f"{job_id}+{worker_id}"
+
+
 @contextmanager
-def hold_folder(root: Path, job_id: str) -> Iterator[Path]:
-    """Yield the work folder of a job, made when missing, once no other process has it."""
-    folder = root / job_id
+def hold_folder(root: Path, name: str) -> Iterator[Path]:
+    """Yield a work folder, named by its job or by `name_folder`, made when missing, once no other process has it."""
+    folder = root / name
     descriptor = -1
     while descriptor < 0:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -47,6 +58,13 @@ def _lock(folder: Path, how: int) -> int:
     return -1
 
 
+def require_room(folder: Path, source_bytes: int) -> None:
+    """Raise `DiskFull` when an original of so many bytes and its result do not fit on this machine's disk."""
+    needed, free = ROOM_FACTOR * source_bytes, shutil.disk_usage(folder).free
+    if free < needed:
+        raise DiskFull(str(folder), needed, free)
+
+
 def tidy_folders(root: Path, jobs: Jobs) -> list[ProcessingJob]:
     """Give back the jobs whose process died here, and remove the work folders of jobs that are over.
 
@@ -65,7 +83,7 @@ def tidy_folders(root: Path, jobs: Jobs) -> list[ProcessingJob]:
                 signature.unlink()
                 if job is not None and job.status is JobStatus.QUEUED:
                     waiting.append(job)
-            found = jobs.find(folder.name)
+            found = jobs.find(folder.name.partition("+")[0])
             if found is None or found[0].status.is_final:
                 shutil.rmtree(folder, ignore_errors=True)
         finally:

@@ -191,6 +191,7 @@ def _read_options(arguments: argparse.Namespace, settings: Settings) -> Pipeline
         model_dir=arguments.model_dir or settings.whisper_model_dir,
         ffmpeg=settings.ffmpeg_binary,
         auto_editor=settings.auto_editor_binary,
+        video_encoder=settings.video_encoder,
         cut=not arguments.no_cut,
         timeline=arguments.timeline,
         max_duration_ms=limits.max_duration_ms

@@ -1,181 +1,121 @@
-"""One long video made by many machines: decided on by one, its picture made in parts by several, joined by one.
+"""One long video made by many machines: decided on by one, its words and its picture made in parts by several.
 
 The steps, each a function of files and small values that travel as JSON:
 
-1. `plan_speech`, `shares.transcribe_share` on each machine, `shares.merge_shares`: what is said.
-2. `plan_result`, with the merged transcript in its workdir: cuts, captions, and which part keeps what.
-3. `chunks.render_chunk` on each machine: the picture of one part.
-4. `join_chunks`: the nine files, as `run.run_pipeline` makes them on one machine.
+1. `shares.plan_shares`, `shares.transcribe_share` on each machine, `shares.merge_shares`: what is said.
+2. Cuts and captions, as on one machine.
+3. `chunks.plan_chunks`, `chunks.render_chunk` on each machine: the picture of each part.
+4. `join.join_video`: the picture of all parts, and the sound, which is decoded and encoded once and whole.
+
+Who offers parts to whom, and what happens when somebody does not bring one, is the crew's to know.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+import logging
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 from pipeline.burn import RTL_LANGUAGES
-from pipeline.chunks import LEAST_S, Chunk, parse_chunk, plan_chunks
-from pipeline.errors import SourceGone
-from pipeline.join import join_video
-from pipeline.models import Cue, Note, PipelineResult, RunContext, Transcript, Word
-from pipeline.options import PipelineOptions
+from pipeline.chunks import Chunk, plan_chunks
+from pipeline.join import PartsMisfit, join_video
+from pipeline.models import Cue, PipelineResult, RunContext, Transcript
+from pipeline.options import PipelineOptions, VideoEncoder
 from pipeline.render import RenderPlan
-from pipeline.report import CutSummary, StageTime
-from pipeline.run import Edit, VideoProcessor
-from pipeline.shares import LEAST_WINDOWS, WindowShare, cut_sound, plan_shares
-from pipeline.timeline import parse_timeline
-from pipeline.weights import find_weights
+from pipeline.run import VideoProcessor
+from pipeline.shares import WindowShare, cut_sound, merge_shares, plan_shares
+from pipeline.timeline import Timeline
+from pipeline.transcribe import CHECKPOINT_FILE
 
-PLAN_VERSION = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What is decided about a result, and who makes what of its picture."""
-
-    edit: Edit
-    chunks: tuple[Chunk, ...]
-    notes: tuple[Note, ...]
-    stages: tuple[StageTime, ...]
-    """What deciding took."""
-
-    def to_json(self) -> dict[str, object]:
-        """Return the plan as a value for JSON: a megabyte for ten thousand words, so a file rather than a column."""
-        edit = self.edit
-        return {
-            "version": PLAN_VERSION,
-            "timeline": edit.timeline.to_json(""),
-            "cuts": asdict(edit.cuts),
-            "transcript": {
-                **asdict(edit.transcript),
-                "words": [[word.start_ms, word.end_ms, word.text, word.probability] for word in edit.transcript.words],
-            },
-            "cues": [[cue.start_ms, cue.end_ms, list(cue.lines)] for cue in edit.cues],
-            "chunks": [chunk.to_json() for chunk in self.chunks],
-            "notes": [asdict(note) for note in self.notes],
-            "stages": [asdict(stage) for stage in self.stages],
-        }
+logger = logging.getLogger(__name__)
 
 
-def parse_plan(document: Mapping[str, object]) -> Plan:
-    """Return the plan that `Plan.to_json` wrote. Raises `ValueError` for anything else."""
-    match document:
-        case {
-            "version": 1, "timeline": str(timeline), "cuts": dict(cuts), "transcript": dict(transcript),
-            "cues": list(cues), "chunks": list(chunks), "notes": list(notes), "stages": list(stages),
-        }:  # fmt: skip
-            pass
-        case _:
-            raise ValueError(f"no plan of version {PLAN_VERSION}: {sorted(document)}")
-    parsed = [parse_chunk(chunk) for chunk in chunks]
-    try:
-        margin = cuts["margin_ms"]
-        words = tuple(
-            Word(start_ms=int(start), end_ms=int(end), text=str(text), probability=float(probability))
-            for start, end, text, probability in transcript["words"]
-        )
-        return Plan(
-            edit=Edit(
-                timeline=parse_timeline(timeline, default_timebase=parsed[0].timeline.timebase),
-                cuts=CutSummary(**{**cuts, "margin_ms": None if margin is None else tuple(margin)}),
-                transcript=Transcript(**{**transcript, "words": words}),
-                cues=tuple(Cue(start_ms=int(start), end_ms=int(end), lines=tuple(lines)) for start, end, lines in cues),
-            ),
-            chunks=tuple(parsed),
-            notes=tuple(Note(**note) for note in notes),
-            stages=tuple(StageTime(**stage) for stage in stages),
-        )
-    except (TypeError, KeyError, IndexError) as error:
-        raise ValueError(f"a plan that can't be read: {error!r}") from error
+class Crew(Protocol):
+    """The machines that make parts of one video; this one is among them."""
+
+    @property
+    def least_windows(self) -> int:
+        """Windows of the speech that are worth a part."""
+
+    @property
+    def least_s(self) -> float:
+        """Seconds of the result that are worth a part of its picture."""
+
+    def count_parts(self) -> int:
+        """Return in how many parts a step is worth sharing out just now; 1 where nobody would help."""
+
+    def write_down(self, shares: Sequence[tuple[WindowShare, Path]]) -> Sequence[Path]:
+        """Return for each share, whose sound lies beside it, the checkpoint file that it came to."""
+
+    def render(self, chunks: Sequence[Chunk]) -> Sequence[Path]:
+        """Return the picture of each chunk."""
 
 
-def plan_speech(
-    source: Path, options: PipelineOptions, ctx: RunContext, *, parts: int, least: int = LEAST_WINDOWS
-) -> tuple[tuple[WindowShare, Path], ...]:
-    """Return the transcription of ``source`` in at most ``parts`` shares, each with its sound in ``ctx.workdir``.
+def run_shared(source: Path, options: PipelineOptions, ctx: RunContext, crew: Crew) -> PipelineResult:
+    """Return what `run.run_pipeline` returns, its words and its picture made by a crew.
 
-    None when there is nothing to hear, nobody speaks or nobody wants captions. Raises what `run.run_pipeline` raises.
+    Everything else is done here: both steps are asked for when it is their turn, and put together. A transcription
+    that was begun in ``ctx.workdir`` is finished here. Raises what `run.run_pipeline` and the crew raise.
     """
-    processor = VideoProcessor(source, options, ctx)
-    processor.listen()
-    sound = processor.sound
-    if sound.speech is None or not options.transcribes:
-        return ()
-    shares = plan_shares(
-        sound.speech,
-        sound.speech_samples,
-        parts,
-        weights=find_weights(options.model, options.model_dir),
-        options=options,
-        ctx=ctx,
-        least=least,
-    )
-    return tuple(
-        (share, cut_sound(sound.speech, share, ctx.workdir / f"share{number}.s16"))
-        for number, share in enumerate(shares)
-    )
+    return _SharedRun(source, options, ctx, crew).run()
 
 
-def plan_result(
-    source: Path, options: PipelineOptions, ctx: RunContext, *, parts: int, least_s: float = LEAST_S
-) -> Plan:
-    """Decide on the result of ``source`` as a run on one machine would, and share its picture out in ``parts``.
+class _SharedRun(VideoProcessor):
+    """A run that has helpers for its two long steps."""
 
-    What `shares.merge_shares` wrote into ``ctx.workdir`` is not transcribed again. There are fewer chunks than that
-    where the cuts or ``least_s`` (see `chunks.plan_chunks`) do not allow more. Raises what `run.run_pipeline` raises.
-    """
-    processor = VideoProcessor(source, options, ctx)
-    edit = processor.decide()
-    processor.draw_captions(edit.transcript, edit.cues)  # for its note only: each part draws its own
-    chunks = plan_chunks(
-        edit.timeline,
-        parts,
-        probe=processor.source_probe,
-        cues=edit.cues,
-        style=processor.burned_style,
-        rtl=edit.transcript.language in RTL_LANGUAGES,
-        least_s=least_s,
-    )
-    return Plan(edit=edit, chunks=chunks, notes=tuple(processor.notes), stages=tuple(processor.stages))
-
-
-def join_chunks(
-    source: Path, options: PipelineOptions, plan: Plan, parts: Sequence[Path], ctx: RunContext
-) -> PipelineResult:
-    """Return the finished result inside ``ctx.workdir``: ``parts`` are the pictures of the plan's chunks, in order.
-
-    The sound is decoded and encoded here, once and whole; poster, checks, texts and report are those of a run on one
-    machine. Raises what `run.run_pipeline` raises, `SourceGone` when ``source`` is not what was planned with, and
-    `ToolFailed` when the parts do not fit together.
-    """
-    return _Joiner(source, options, plan, parts, ctx).run()
-
-
-class _Joiner(VideoProcessor):
-    """A run whose decisions are made and whose picture is there in parts."""
-
-    def __init__(
-        self, source: Path, options: PipelineOptions, plan: Plan, parts: Sequence[Path], ctx: RunContext
-    ) -> None:
+    def __init__(self, source: Path, options: PipelineOptions, ctx: RunContext, crew: Crew) -> None:
         super().__init__(source, options, ctx)
-        self._plan, self._parts = plan, parts
-        if any(chunk.video != self.source_probe.video for chunk in plan.chunks):
-            raise SourceGone(detail=f"{source.name} is not the video that was planned with")
+        self._crew = crew
+        self._cues: tuple[Cue, ...] = ()
+        self._language = ""
 
-    def run(self) -> PipelineResult:
-        """Hear the sound, join the parts, and return the finished files."""
-        self.listen()
-        self.notes = list(self._plan.notes)
-        here = {stage.name for stage in self.stages}
-        self.stages += [stage for stage in self._plan.stages if stage.name not in here]
-        return self.finish(self._plan.edit)
+    def transcribe(self, speech: Path, weights: Path) -> Transcript:
+        """Have the windows written down, and take what came of it for what was done before."""
+        parts = self._crew.count_parts()
+        if parts > 1 and not (self.ctx.workdir / CHECKPOINT_FILE).exists():
+            shares = plan_shares(
+                speech,
+                self.sound.speech_samples,
+                parts,
+                weights=weights,
+                options=self.options,
+                ctx=self.ctx,
+                least=self._crew.least_windows,
+            )
+            if len(shares) > 1:
+                sounds = [
+                    cut_sound(speech, each, self.ctx.workdir / f"share{at}.s16") for at, each in enumerate(shares)
+                ]
+                merge_shares(shares, self._crew.write_down(list(zip(shares, sounds, strict=True))), self.ctx)
+        return super().transcribe(speech, weights)
 
-    def draw_captions(self, transcript: Transcript, cues: Sequence[Cue]) -> str | None:  # noqa: ARG002 - as a run's
-        """Return nothing: the parts have them in their pictures."""
-        return None
+    def render(self, timeline: Timeline, transcript: Transcript, cues: Sequence[Cue]) -> None:
+        """Write the video and its poster."""
+        self._cues, self._language = tuple(cues), transcript.language
+        super().render(timeline, transcript, cues)
 
     def make_video(self, plan: RenderPlan, target: Path) -> None:
-        """Put the parts together."""
-        frames = [chunk.frames for chunk in self._plan.chunks]
-        join_video(plan, self._parts, frames, target, ffmpeg_binary=self.ffmpeg, ctx=self.ctx)
+        """Have the picture made in parts, and put them together with the sound of the whole.
+
+        A GPU of this machine's is quicker than parts by others would be.
+        """
+        parts = self._crew.count_parts() if plan.encoder is VideoEncoder.X264 else 1
+        chunks = plan_chunks(
+            plan.timeline,
+            parts,
+            probe=self.source_probe,
+            cues=self._cues,
+            style=self.burned_style,
+            rtl=self._language in RTL_LANGUAGES,
+            least_s=self._crew.least_s,
+        )
+        if len(chunks) > 1:
+            pictures = self._crew.render(chunks)
+            frames = [chunk.frames for chunk in chunks]
+            try:
+                join_video(plan, pictures, frames, target, ffmpeg_binary=self.ffmpeg, ctx=self.ctx)
+                return
+            except PartsMisfit as error:  # another ffmpeg somewhere: better late than never
+                logger.warning("the picture is made once more, in one piece: %s", error.detail)
+        super().make_video(plan, target)

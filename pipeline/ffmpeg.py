@@ -31,7 +31,16 @@ _WORKING_SHARE = 0.05
 _POLL_S = 0.2
 _GRACE_S = 1.0
 _NOT_STARTED = 127
-_KEPT_FROM_PROGRAMS = ("SUPABASE_", "AUTH_BACKEND", "WASABI_", "AWS_", "REDIS_", "POSTGRES_", "COOKIE_KEY")
+_KEPT_FROM_PROGRAMS = (
+    "SUPABASE_",
+    "AUTH_BACKEND",
+    "WASABI_",
+    "AWS_",
+    "REDIS_",
+    "POSTGRES_",
+    "COOKIE_KEY",
+    "METRICS_TOKEN",
+)
 """Beginnings of the names of settings that hold keys, or are nothing without them."""
 _LEASH = f"""
 import ctypes, os, signal, sys

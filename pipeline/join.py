@@ -16,7 +16,7 @@ import av
 import ffmpeg
 from av.video.stream import VideoStream as Stream
 
-from pipeline.errors import ToolFailed
+from pipeline.errors import PipelineError, ToolFailed
 from pipeline.ffmpeg import Feed
 from pipeline.media import open_media, reading
 from pipeline.models import RunContext
@@ -24,6 +24,10 @@ from pipeline.packets import SHIFT_S, PacketPipe
 from pipeline.render import RenderPlan, build_output, write_video
 
 _PICTURE = "picture"
+
+
+class PartsMisfit(ToolFailed):
+    """The parts do not make up one picture."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +51,7 @@ def join_video(
 ) -> None:
     """Write the finished MP4 of ``plan`` to ``target``, its picture copied from ``parts`` of so many ``frames`` each.
 
-    Raises `ToolFailed` when a part is not whole, or was not encoded as the others; else as `render.render_video`.
+    Raises `PartsMisfit` when a part is not whole, or was not encoded as the others; else as `render.render_video`.
     """
     time_base = check_parts(parts, frames, plan.timeline.timebase)
     picture = ffmpeg.input(_PICTURE, f="nut", itsoffset=-SHIFT_S).video
@@ -57,7 +61,7 @@ def join_video(
 
 
 def check_parts(parts: Sequence[Path], frames: Sequence[int], rate: Fraction) -> Fraction:
-    """Return the time base of ``parts``. Raises `ToolFailed` when they do not make up one picture."""
+    """Return the time base of ``parts``. Raises `PartsMisfit` when they do not make up one picture."""
     if len(parts) != len(frames) or not parts:
         raise _misfit(f"{len(parts)} parts, {len(frames)} were planned")
     found = [_examine(path, rate) for path in parts]
@@ -69,8 +73,17 @@ def check_parts(parts: Sequence[Path], frames: Sequence[int], rate: Fraction) ->
     return found[0].time_base
 
 
+def is_whole(path: Path, frames: int, rate: Fraction) -> bool:
+    """Tell whether ``path`` is a picture of so many ``frames`` that can be joined to others."""
+    try:
+        check_parts([path], [frames], rate)
+    except PipelineError:
+        return False
+    return True
+
+
 def _examine(path: Path, rate: Fraction) -> _Part:
-    """Return what a part is, by its packets. Raises `ToolFailed` when it has gaps or can't follow another."""
+    """Return what a part is, by its packets. Raises `PartsMisfit` when it has gaps or can't follow another."""
     with open_media(path) as container, reading(path):
         stream = container.streams.video[0]
         assert stream.time_base is not None
@@ -87,8 +100,8 @@ def _examine(path: Path, rate: Fraction) -> _Part:
         return _Part(frames=len(times), time_base=stream.time_base, settings=stream.codec_context.extradata or b"")
 
 
-def _misfit(detail: str) -> ToolFailed:
-    return ToolFailed("The parts of the video do not fit together. Process it again.", detail)
+def _misfit(detail: str) -> PartsMisfit:
+    return PartsMisfit("The parts of the video do not fit together. Process it again.", detail)
 
 
 def _feed_parts(parts: Sequence[Path], frames: Sequence[int], rate: Fraction) -> Iterator[bytes]:

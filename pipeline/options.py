@@ -57,6 +57,13 @@ class CutEngine(StrEnum):
     AUTO_EDITOR = "auto-editor"
 
 
+class VideoEncoder(StrEnum):
+    """Who encodes the picture."""
+
+    X264 = "libx264"
+    NVENC = "h264_nvenc"
+
+
 class SpeechEngine(StrEnum):
     """Who writes the transcript."""
 
@@ -101,6 +108,8 @@ class PipelineOptions:
     """The ffmpeg to use; None takes the packaged one."""
     auto_editor: Path | None = None
     """The auto-editor to use; None looks for an installed one."""
+    video_encoder: VideoEncoder = VideoEncoder.X264
+    """The encoder that is wanted; libx264 is taken where it does not open, and for what several machines share."""
     language: str | None = None
     """Whisper language code; None detects it."""
     vocabulary: str = ""

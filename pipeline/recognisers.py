@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pipeline.ctranslate2_weights import read_alignment_heads, read_dimensions, read_variables, to_whisper_state
+from pipeline.devices import choose_device, find_device
 from pipeline.errors import ToolMissing
 from pipeline.models import Word
 from pipeline.options import SpeechEngine
@@ -73,8 +74,7 @@ class FasterWhisperModel:
     """CTranslate2 through ``faster-whisper``: int8 on the CPU, float16 on a GPU that works."""
 
     def __init__(self, weights: Path) -> None:
-        import ctranslate2  # deferred: the web process must not load it
-        import numpy as np
+        import numpy as np  # deferred, as the next: the web process must not load them
         from faster_whisper import WhisperModel
 
         def load(device: str, compute_type: str) -> Any:
@@ -86,16 +86,18 @@ class FasterWhisperModel:
                 local_files_only=True,
             )
 
+        device = find_device(SpeechEngine.FASTER_WHISPER)
         try:
-            if ctranslate2.get_cuda_device_count() > 0:
+            if device.name == "cuda":
                 try:
-                    self._model = load("cuda", "float16")
+                    self._model = load(device.name, device.compute_type)
                     # A driver without its libraries shows at the first computation only.
                     self._model.encode(np.zeros((self._model.feature_extractor.mel_filters.shape[0], 3000), np.float32))
                     return
                 except (RuntimeError, ValueError) as error:
                     logger.warning("the GPU can't be used, transcribing on the CPU: %s", error)
-            self._model = load("cpu", "int8")
+                    device = choose_device(SpeechEngine.FASTER_WHISPER, gpus=0)
+            self._model = load(device.name, device.compute_type)
         except (RuntimeError, ValueError, OSError) as error:
             raise _unreadable(weights, error) from error
 
@@ -157,9 +159,10 @@ class OpenAiWhisperModel:
             for layer, head in heads:
                 mask[layer, head] = True
             model.register_buffer("alignment_heads", mask.to_sparse(), persistent=False)
-        self._on_gpu = torch.cuda.is_available()
+        device = find_device(SpeechEngine.OPENAI_WHISPER)
+        self._on_gpu = device.name == "cuda"
         torch.set_num_threads(count_threads())
-        self._model = model.to("cuda" if self._on_gpu else "cpu").eval()
+        self._model = model.to(device.name).eval()
         self._whisper = whisper
 
     def detect_language(self, clips: Sequence[Pcm]) -> tuple[str, float]:

@@ -21,17 +21,16 @@ from numpy.typing import NDArray
 
 from pipeline.audio import Samples, Sound, Track
 from pipeline.burn import place_font
+from pipeline.encoders import build_encoder
 from pipeline.ffmpeg import Feed, run_ffmpeg
 from pipeline.media import INPUT_OPTIONS, writing
 from pipeline.models import Probe, RunContext, Stage
+from pipeline.options import VideoEncoder
 from pipeline.packets import SHIFT_S, PacketTable, choose_packets, feed_packets, find_entry, scan_packets
 from pipeline.picture import PictureTraits, examine_picture
 from pipeline.timeline import Range, Timeline, round_half_up
 
 OUTPUT_RATE = 48_000
-PRESET, CRF = "veryfast", 20
-"""Chosen in the design's table of VMAF, size and CPU: a step faster doubles the size, a step slower costs half as much
-again."""
 _FADE_MS = 5
 _KEYFRAME_S = 5
 _CAP_BITS = 12_000_000
@@ -58,6 +57,7 @@ class RenderPlan:
     """Captions to draw into the picture."""
     track_vtt: str | None = None
     """Captions to add as a track."""
+    encoder: VideoEncoder = VideoEncoder.X264
     first_frame: int = 0
     """Frame of the result that the picture begins with; later than 0 for a part of one, whose captions are timed by
     the whole."""
@@ -142,7 +142,7 @@ def build_command(
     else:
         picture = ffmpeg.input(str(plan.source.resolve()), **_begin_at(seek), **INPUT_OPTIONS)[str(video.index)]
     encoder: dict[str, Any] = {
-        "c:v": "libx264", "preset": PRESET, "crf": CRF, "profile:v": "high", **_cap_bits(plan.probe, plan.timeline),
+        **build_encoder(plan.encoder), **_cap_bits(plan.probe, plan.timeline),
         "g": max(1, round(_KEYFRAME_S * plan.timeline.timebase)), "fps_mode": "passthrough",
     }  # fmt: skip
     return split_graph(build_output(plan, target, _build_picture(picture, plan, traits), encoder))

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from pipeline.audio import SPEECH_RATE, Sound, choose_tracks, decode_audio
@@ -18,12 +19,13 @@ from pipeline.captions import format_srt, format_text, format_track_vtt, format_
 from pipeline.cues import build_cues, map_words, shape_for
 from pipeline.cuts import choose_rules
 from pipeline.cutter import choose_cutter
+from pipeline.encoders import choose_encoder, opens
 from pipeline.errors import DiskFull, PipelineError, SourceGone
 from pipeline.ffmpeg import find_ffmpeg
 from pipeline.levels import Levels, find_threshold, join_levels, measure_levels, measure_waveform
 from pipeline.media import writing
 from pipeline.models import RESULT_FILES, Cue, Note, PipelineResult, Probe, QaCheck, RunContext, Stage, Transcript, Word
-from pipeline.options import PipelineOptions, Style
+from pipeline.options import PipelineOptions, Style, VideoEncoder
 from pipeline.probe import probe
 from pipeline.qa import check_result, require_passed
 from pipeline.render import RenderPlan, render_video, write_poster
@@ -162,11 +164,14 @@ class VideoProcessor:
         with self._stage(Stage.TRANSCRIBE):
             if speech is None or not options.transcribes:
                 return empty
-            weights = find_weights(options.model, options.model_dir)
-            transcript = transcribe(speech, self.sound.speech_samples, weights=weights, options=options, ctx=self.ctx)
+            transcript = self.transcribe(speech, find_weights(options.model, options.model_dir))
             if not transcript.words:
                 self._note("no_speech", "We heard no speech, so there are no captions. Is the language right?")
             return transcript
+
+    def transcribe(self, speech: Path, weights: Path) -> Transcript:
+        """Return what ``speech`` says; many machines can share this step (`pipeline.fanout`)."""
+        return transcribe(speech, self.sound.speech_samples, weights=weights, options=self.options, ctx=self.ctx)
 
     def decide_cuts(self, levels: Levels, words: Sequence[Word]) -> tuple[Timeline, CutSummary]:
         """Return the Timeline on the render grid, and who made it by which rules."""
@@ -213,6 +218,14 @@ class VideoProcessor:
                 language=transcript.language,
             )
 
+    def choose_encoder(self) -> VideoEncoder:
+        """Return who encodes the picture; a note says where it is not who was wanted."""
+        wanted = self.options.video_encoder
+        chosen = choose_encoder(wanted, opens=partial(opens, ffmpeg=self.ffmpeg))
+        if chosen is not wanted:
+            self._note("encoder", f"The encoder {wanted} does not open on this machine, so {chosen} was used.")
+        return chosen
+
     @property
     def burned_style(self) -> Style | None:
         """How captions are drawn into the picture; None when they are not."""
@@ -228,6 +241,7 @@ class VideoProcessor:
             language=iso639_2(transcript.language),
             ass=self.draw_captions(transcript, cues),
             track_vtt=format_track_vtt(cues) if self.options.captions.as_track and cues else None,
+            encoder=self.choose_encoder(),
         )
         with self._stage(Stage.RENDER):
             self.make_video(plan, self._file("video.mp4"))
@@ -250,7 +264,7 @@ class VideoProcessor:
         return format_ass(cues, width=video.width, height=video.height, style=style, rtl=rtl)
 
     def make_video(self, plan: RenderPlan, target: Path) -> None:
-        """Write the video itself; the one step that many machines can share (`pipeline.fanout`)."""
+        """Write the video itself; many machines can share this step, too."""
         render_video(plan, target, ffmpeg_binary=self.ffmpeg, ctx=self.ctx)
 
     def check(self, timeline: Timeline, cues: Sequence[Cue]) -> tuple[QaCheck, ...]:

@@ -160,6 +160,12 @@ def transcribe_share(
     return path
 
 
+def is_written(share: WindowShare, path: Path) -> bool:
+    """Tell whether a checkpoint file has all windows of ``share``."""
+    part = Checkpoint(path, share.key, read_only=True)
+    return part.language == (share.language, share.probability) and share.windows.keys() <= part.windows.keys()
+
+
 def merge_shares(shares: Sequence[WindowShare], written: Sequence[Path], ctx: RunContext) -> Path:
     """Put what the ``shares`` have ``written`` into one checkpoint file in ``ctx.workdir``, and return it.
 

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import pytest
 
 from config import load_settings
 from pipeline.errors import ToolMissing
 from pipeline.weights import WeightsUnavailable, find_weights
-from tests.servers.guarded import ServerMissing
+from tests.servers.needed import started
 
 if TYPE_CHECKING:
     from tests.servers.supabase import LocalSupabase
     from tests.servers.weed import LocalS3
-
-T = TypeVar("T")
 
 
 def _no_hub(model: str, _folder: Path) -> None:
@@ -52,25 +48,12 @@ def weights() -> Path:
         pytest.skip(error.message)
 
 
-@contextmanager
-def _started(make: Callable[[], AbstractContextManager[T]]) -> Iterator[T]:
-    """Start a server for a session; skip where it can't be had, unless ``REQUIRE_SERVERS`` says that it must."""
-    try:
-        server = make()
-    except ServerMissing as error:
-        if os.environ.get("REQUIRE_SERVERS"):
-            raise
-        pytest.skip(str(error))
-    with server as started:
-        yield started
-
-
 @pytest.fixture(scope="session")
 def local_supabase() -> Iterator[LocalSupabase]:
     """A real PostgREST over a real PostgreSQL, as a Supabase project has them; one for each test process."""
     from tests.servers.supabase import LocalSupabase
 
-    with _started(LocalSupabase) as project:
+    with started(LocalSupabase) as project:
         yield project
 
 
@@ -79,5 +62,5 @@ def local_s3() -> Iterator[LocalS3]:
     """A real S3 store; one for each test process."""
     from tests.servers.weed import LocalS3
 
-    with _started(LocalS3) as store:
+    with started(LocalS3) as store:
         yield store

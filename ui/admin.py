@@ -7,7 +7,7 @@ from datetime import UTC, datetime, tzinfo
 
 import streamlit as st
 
-from jobs.errors import DomainError
+from jobs.errors import DomainError, StoreUnavailable
 from jobs.models import HealthPart, JobStatus, ProcessingJob, User
 from ui.listing import Chip, Row, Tone, read_chosen, render_listing
 from ui.session import recheck, services
@@ -26,6 +26,7 @@ from ui.words import (
     format_since,
     name_state,
 )
+from ui.workers import build_worker_rows
 from ui.zone import local_zone
 
 EVERY = "10s"
@@ -89,6 +90,19 @@ def render_health(user: User) -> None:
             with st.container(key="section_works"):
                 st.markdown("**Working**")
                 render_listing("health_works", work, label="What works")
+        _draw_workers(user)
+
+
+def _draw_workers(user: User) -> None:
+    try:
+        workers = services().admin.list_workers(user)
+    except StoreUnavailable:  # the list above says so
+        return
+    if workers:
+        with st.container(key="section_workers"):
+            st.markdown("**Workers**")
+            rows = build_worker_rows(workers, now=datetime.now(UTC), zone=local_zone())
+            render_listing("health_workers", rows, label="Workers")
 
 
 def _draw_totals(user: User) -> None:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from adapters.sqlite.access import SqliteLinks, SqliteSessions, SqliteThrottles
+from adapters.sqlite.figures import read_figures
 from adapters.sqlite.jobs import SqliteJobs
 from adapters.sqlite.schema import open_file
 from adapters.sqlite.store import Store
@@ -18,6 +19,7 @@ from adapters.sqlite.uploads import SqliteUploads
 from adapters.sqlite.users import SqliteUsers
 from adapters.sqlite.videos import SqliteVideos
 from adapters.sqlite.workers import SqliteWorkers
+from jobs.models import Figures
 
 
 class SqliteDatabase:
@@ -44,6 +46,13 @@ class SqliteDatabase:
             pages = connection.execute("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
             size = pages.fetchone()[0]
         return f"SQLite {sqlite3.sqlite_version}, version {version} of the tables, {size / 1e6:.1f} MB."
+
+    def require_tables(self) -> None:
+        with self._store.read() as connection:  # opening the file has looked at its version
+            connection.execute("PRAGMA user_version").fetchone()
+
+    def read_figures(self) -> Figures:
+        return read_figures(self._store)
 
     def get_secret(self, name: str, make: Callable[[], str]) -> str:
         query = "SELECT value FROM secrets WHERE name = ?"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from adapters.sentences import WORKER_LOST, describe_lost_worker
 from adapters.sqlite import charges
+from adapters.sqlite.line import find_positions, list_first
 from adapters.sqlite.rows import dump_json, make_job, make_video
 from adapters.sqlite.store import Store
 from jobs.models import JobStatus, Json, ProcessingJob, Video
@@ -95,12 +96,10 @@ class SqliteLeases:
             rows = connection.execute(expired, (now,)).fetchall()
             return tuple(_take_back(connection, row, now, "the lease ran out") for row in rows)
 
-    def list_queued(self, limit: int = 1000) -> Sequence[ProcessingJob]:
+    def list_queued(self, limit: int = 1000) -> Sequence[tuple[ProcessingJob, int]]:
         with self._store.read() as connection:
-            rows = connection.execute(
-                "SELECT * FROM jobs WHERE status = 'queued' ORDER BY created_at, seq LIMIT ?", (limit,)
-            ).fetchall()
-        return tuple(map(make_job, rows))
+            rows = list_first(connection, self._store.now_ms(), limit)
+        return tuple((make_job(row), row["duration_ms"]) for row in rows)
 
     def list_active_ids(self) -> frozenset[str]:
         with self._store.read() as connection:
@@ -109,7 +108,7 @@ class SqliteLeases:
 
     def position(self, job_id: str) -> int | None:
         with self._store.read() as connection:
-            return find_positions(connection, [job_id]).get(job_id)
+            return find_positions(connection, self._store.now_ms(), [job_id]).get(job_id)
 
     def log(self, job_id: str, event: str, data: Json) -> None:
         """Add a line to a job's log; nothing happens when the job is gone."""
@@ -128,22 +127,6 @@ class SqliteLeases:
                 (limit,),
             ).fetchall()
         return tuple(row["speed"] for row in rows)
-
-
-def find_positions(connection: sqlite3.Connection, job_ids: Sequence[str]) -> dict[str, int]:
-    """Return the places in line, from 1, of those of the jobs that wait."""
-    # The plus keeps the index of the ids in use: these are few, and many may wait.
-    rows = connection.execute(
-        """
-        SELECT id, (
-            SELECT count(*) FROM jobs AS other
-            WHERE other.status = 'queued' AND (other.created_at, other.seq) <= (jobs.created_at, jobs.seq)
-        ) AS position
-        FROM jobs WHERE id IN (SELECT value FROM json_each(?)) AND +status = 'queued'
-        """,
-        (dump_json(job_ids),),
-    ).fetchall()
-    return {row["id"]: row["position"] for row in rows}
 
 
 def log_event(connection: sqlite3.Connection, job_id: str, now_ms: int, event: str, data: Json) -> None:

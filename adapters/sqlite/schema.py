@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adapters.sqlite.store import TIMEOUT_S, Store, answering
-from jobs.errors import StoreUnavailable
+from jobs.errors import DatabaseUnusable
 
 FOLDER = Path(__file__).parent / "migrations"
 MIN_SQLITE = (3, 37, 0)
@@ -24,14 +24,6 @@ class Migration:
     version: int
     name: str
     sql: str
-
-
-class UnusableDatabase(StoreUnavailable):
-    """The database can't be opened by this program; the message says why."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
 
 
 def read_migrations(folder: Path = FOLDER) -> tuple[Migration, ...]:
@@ -48,10 +40,10 @@ def read_migrations(folder: Path = FOLDER) -> tuple[Migration, ...]:
 def open_file(store: Store, steps: Sequence[Migration] | None = None) -> None:
     """Make the file when it is missing and bring its tables up to date, safely beside other processes.
 
-    Raises `UnusableDatabase` for a database of a newer program, `StoreUnavailable`.
+    Raises `DatabaseUnusable` for a database of a newer program, `StoreUnavailable`.
     """
     if sqlite3.sqlite_version_info < MIN_SQLITE:
-        raise UnusableDatabase(f"SQLite {sqlite3.sqlite_version} is too old: Python needs one of at least 3.37.")
+        raise DatabaseUnusable(f"SQLite {sqlite3.sqlite_version} is too old: Python needs one of at least 3.37.")
     with answering():
         store.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with suppress(FileExistsError):
@@ -92,7 +84,7 @@ def split_statements(sql: str) -> Iterator[str]:
 def _check_version(connection: sqlite3.Connection, steps: Sequence[Migration], name: str) -> int:
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if version > len(steps):
-        raise UnusableDatabase(
+        raise DatabaseUnusable(
             f"The database {name} was made by a newer version of this program: start that version, "
             "or put back a backup from before."
         )
@@ -109,5 +101,5 @@ def _use_wal(connection: sqlite3.Connection) -> None:
             if time.monotonic() > end:
                 raise
         if time.monotonic() > end:
-            raise UnusableDatabase("The data folder's file system can't hold the database: it must be a local disk.")
+            raise DatabaseUnusable("The data folder's file system can't hold the database: it must be a local disk.")
         time.sleep(0.02)

@@ -9,12 +9,12 @@ from datetime import datetime
 from adapters.sentences import UPLOAD_REFUSED
 from adapters.sqlite import charges
 from adapters.sqlite.jobs import find_job, insert_job
-from adapters.sqlite.leases import find_positions
+from adapters.sqlite.line import find_positions
 from adapters.sqlite.rows import dump_json, make_job, make_pattern, make_video, to_ms
 from adapters.sqlite.store import Store
 from adapters.text import fold_text
 from jobs.errors import Conflict, NotFound
-from jobs.models import Json, Page, ProcessingJob, Upload, Video, VideoCard, VideoFacts, VideoQuery
+from jobs.models import JobStatus, Json, Page, ProcessingJob, Upload, Video, VideoCard, VideoFacts, VideoQuery
 from jobs.ports import NIL, Charge
 
 _ORDERS = {
@@ -91,7 +91,7 @@ class SqliteVideos:
     def get_card(self, user_id: str, video_id: str) -> VideoCard | None:
         with self._store.read() as connection:
             row = _find_row(connection, user_id, video_id)
-            return _make_cards(connection, [row])[0] if row else None
+            return _make_cards(connection, [row], self._store.now_ms())[0] if row else None
 
     def list_cards(self, user_id: str, query: VideoQuery) -> Page[VideoCard]:
         """As the port says; a title matches when it, the note, tags or file name hold every word of the search."""
@@ -115,7 +115,7 @@ class SqliteVideos:
             rows = connection.execute(
                 f"SELECT videos.* FROM {source} WHERE {where} ORDER BY {order} LIMIT :limit OFFSET :offset", values
             ).fetchall()
-            return Page(items=tuple(_make_cards(connection, rows)), total=total)
+            return Page(items=tuple(_make_cards(connection, rows, self._store.now_ms())), total=total)
 
     def set_title(self, user_id: str, video_id: str, title: str) -> bool:
         return self._set(user_id, video_id, title=title)
@@ -204,11 +204,12 @@ def _check_upload(connection: sqlite3.Connection, upload: Upload) -> None:
         raise Conflict(UPLOAD_REFUSED)
 
 
-def _make_cards(connection: sqlite3.Connection, videos: Sequence[sqlite3.Row]) -> list[VideoCard]:
+def _make_cards(connection: sqlite3.Connection, videos: Sequence[sqlite3.Row], now_ms: int) -> list[VideoCard]:
     ids = [row[name] for row in videos for name in ("newest_job_id", "current_job_id") if row[name]]
     found = connection.execute("SELECT * FROM jobs WHERE id IN (SELECT value FROM json_each(?))", (dump_json(ids),))
     jobs = {row["id"]: make_job(row) for row in found}
-    positions = find_positions(connection, list(jobs))
+    waiting = [job.id for job in jobs.values() if job.status is JobStatus.QUEUED]
+    positions = find_positions(connection, now_ms, waiting)
     return [
         VideoCard(
             video=make_video(row),

@@ -12,15 +12,18 @@ import httpx
 
 from adapters.supabase.access import SupabaseLinks, SupabaseSessions, SupabaseThrottles
 from adapters.supabase.client import Project
-from adapters.supabase.errors import CHECK_URL, MIGRATE, DatabaseFault
+from adapters.supabase.errors import CHECK_URL, MIGRATE, UPDATE, DatabaseFault
+from adapters.supabase.figures import read_figures
 from adapters.supabase.jobs import SupabaseJobs
 from adapters.supabase.uploads import SupabaseUploads
 from adapters.supabase.users import SupabaseUsers
 from adapters.supabase.videos import SupabaseVideos
 from adapters.supabase.workers import SupabaseWorkers
+from jobs.errors import DatabaseUnusable
+from jobs.models import Figures
 from jobs.ports import NIL
 
-TABLES_VERSION = "20261123000300"
+TABLES_VERSION = "20261123000500"
 """The newest migration that this program needs."""
 
 
@@ -63,6 +66,21 @@ class SupabaseDatabase:
             self._project.select("jobs", {"user_id": NIL}, columns="id", limit=1, person=NIL)
         version, size = facts["version"], facts["size_bytes"]
         return f"PostgreSQL {facts['postgres']}, version {version} of the tables, {size / 1e6:.1f} MB."
+
+    def require_tables(self) -> None:
+        try:
+            facts = self._project.call("describe_database")
+        except DatabaseFault as fault:
+            if fault.remedy == MIGRATE:
+                raise DatabaseUnusable(MIGRATE, fault.detail) from fault
+            raise
+        version = str(facts["version"]) if isinstance(facts, dict) else ""
+        if version != TABLES_VERSION:
+            remedy = MIGRATE if version < TABLES_VERSION else UPDATE
+            raise DatabaseUnusable(remedy, f"the tables are of version {version}, not {TABLES_VERSION}")
+
+    def read_figures(self) -> Figures:
+        return read_figures(self._project)
 
     def get_secret(self, name: str, make: Callable[[], str]) -> str:
         rows = self._project.select("secrets", {"name": name})

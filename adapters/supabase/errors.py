@@ -26,6 +26,9 @@ _CONFLICTS = {"video_is_being_made": BEING_MADE, "upload_refused": UPLOAD_REFUSE
 _BROKEN_RULE = "This can't be done as things stand now. Reload the page and look again."
 
 MIGRATE = "The database lacks tables of this version. Run `make migrate`."
+UPDATE = (
+    "The database is of a newer version of this program. Bring this machine up to that version, then start it again."
+)
 CHECK_SECRET_KEY = "The database refuses the key. Check SUPABASE_SECRET_KEY: it must be the project's secret key."
 CHECK_PUBLISHABLE_KEY = "The database refuses the publishable key. Check SUPABASE_PUBLISHABLE_KEY, or leave it empty."
 CHECK_SIGNING_KEY = (

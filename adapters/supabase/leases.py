@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from adapters.sentences import LOST_WORKER
 from adapters.supabase.client import Project
 from adapters.supabase.rows import make_job, make_video
-from jobs.models import JobStatus, Json, ProcessingJob, Video
+from jobs.models import Json, ProcessingJob, Video
 from jobs.ports import JobFinish
 
 
@@ -56,11 +56,9 @@ class SupabaseLeases:
     def requeue_expired(self) -> Sequence[ProcessingJob]:
         return tuple(map(make_job, self._project.call("requeue_expired_jobs", sentence=LOST_WORKER)))
 
-    def list_queued(self, limit: int = 1000) -> Sequence[ProcessingJob]:
-        rows = self._project.select(
-            "jobs", {"status": JobStatus.QUEUED}, order=("created_at", "seq"), limit=limit
-        )  # fmt: skip
-        return tuple(map(make_job, rows))
+    def list_queued(self, limit: int = 1000) -> Sequence[tuple[ProcessingJob, int]]:
+        rows = self._project.call("list_queued_jobs", again=True, limit=limit)
+        return tuple((make_job(row["job"]), int(row["duration_ms"])) for row in rows)
 
     def list_active_ids(self) -> frozenset[str]:
         return frozenset(self._project.call("list_active_job_ids", again=True))

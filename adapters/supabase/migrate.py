@@ -108,7 +108,7 @@ def migrate_database(
     """
     steps = read_migrations() if steps is None else steps
     applied: list[str] = []
-    with _connecting(db_url) as connection:
+    with connecting(db_url) as connection:
         roles = _lacks_roles(connection)
         if dry_run:
             pending = find_pending(steps, _read_history(connection))
@@ -159,7 +159,7 @@ def _apply_next(connection: Connection, steps: Sequence[Migration]) -> Migration
             raise
         except psycopg.Error as error:
             raise MigrationFailed(
-                f"The migration {step.stem} failed{_find_line(step.sql, error)}: {_first_line(error)}. Nothing of it "
+                f"The migration {step.stem} failed{_find_line(step.sql, error)}: {first_line(error)}. Nothing of it "
                 "was applied.",
                 repr(error.sqlstate),
             ) from error
@@ -175,7 +175,7 @@ def _apply_roles(connection: Connection) -> None:
         raise MigrationFailed(
             "This PostgreSQL lacks the roles of Supabase's API, and the user of SUPABASE_DB_URL may not make them: let "
             "a superuser run supabase/local/roles.sql in this database, then try again.",
-            _first_line(error),
+            first_line(error),
         ) from error
 
 
@@ -199,8 +199,11 @@ def _read_history(connection: Connection) -> Sequence[str]:
 
 
 @contextmanager
-def _connecting(db_url: str) -> Iterator[Connection]:
-    """Yield a connection; what goes wrong with it becomes a sentence without address or password."""
+def connecting(db_url: str) -> Iterator[Connection]:
+    """Yield a connection; what goes wrong with it becomes a sentence without address or password.
+
+    Raises `MigrationFailed`.
+    """
     try:
         conninfo_to_dict(db_url)
     except psycopg.ProgrammingError as error:
@@ -216,7 +219,7 @@ def _connecting(db_url: str) -> Iterator[Connection]:
             yield connection
     except psycopg.OperationalError as error:
         # What stands before the cause names host and user, and those may be parts of a password that was not encoded.
-        raise MigrationFailed(_explain(error), _first_line(error).rpartition("failed: ")[2]) from error
+        raise MigrationFailed(_explain(error), first_line(error).rpartition("failed: ")[2]) from error
 
 
 def _explain(error: psycopg.OperationalError) -> str:
@@ -231,14 +234,14 @@ def _explain(error: psycopg.OperationalError) -> str:
     if 'database "' in said and "does not exist" in said:
         return "The database that SUPABASE_DB_URL names does not exist. Correct it, then try again."
     if error.sqlstate:
-        return f"PostgreSQL gave up: {_first_line(error)}. Nothing more was applied; try again when that is mended."
+        return f"PostgreSQL gave up: {first_line(error)}. Nothing more was applied; try again when that is mended."
     return (
         "The PostgreSQL that SUPABASE_DB_URL names does not answer, or the connection broke. Check host and port (the "
         "direct address of a Supabase project needs IPv6, its session pooler does not), then try again."
     )
 
 
-def _first_line(error: psycopg.Error) -> str:
+def first_line(error: psycopg.Error) -> str:
     """Return what PostgreSQL says, without the lines below that hold values of rows."""
     said = error.diag.message_primary or str(error).partition("\n")[0]
     return said.rstrip(". ")

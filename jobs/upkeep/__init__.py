@@ -1,1 +1,1 @@
-"""What an operator does now and then: `python -m jobs.upkeep migrate|bucket|sweep|reconcile`, each in a module here."""
+"""What an operator does now and then: `python -m jobs.upkeep COMMAND`, each command in a module here."""

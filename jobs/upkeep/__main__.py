@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from config import SettingsError, load_settings
 from jobs.errors import DomainError
 from jobs.log import configure_logging
-from jobs.upkeep import bucket, migrate, reconcile, sweep
+from jobs.upkeep import bucket, export, import_, migrate, reconcile, sweep
 from jobs.upkeep.command import Command
 
 logger = logging.getLogger("jobs.upkeep")
@@ -20,6 +20,8 @@ COMMANDS: Mapping[str, Command] = {
     "bucket": bucket.COMMAND,
     "sweep": sweep.COMMAND,
     "reconcile": reconcile.COMMAND,
+    "export": export.COMMAND,
+    "import": import_.COMMAND,
 }
 UNUSABLE = 78
 """Exit status when settings, or what they name, have to be mended first."""

@@ -1,5 +1,5 @@
 """Measure and print: ``python -m tests.bench [--minutes 10] [--pieces 58 300] [--only a,b] [--presets] [--fanout]
-[--sessions]``.
+[--workers 1 2] [--sessions]``.
 
 Markdown on stdout, progress on stderr. Nothing is downloaded, nothing is asserted. What is generated stays in
 ``build/bench``.
@@ -19,15 +19,16 @@ from typing import Any
 
 from config import PROJECT_ROOT, load_settings
 from pipeline.errors import PipelineError
-from pipeline.fanout import parse_plan
 from pipeline.ffmpeg import find_ffmpeg
 from tests.bench import tables
-from tests.bench.fanout import PLANNED_HOURS, format_fanout, format_forecasts, measure_fanout, plan_workers
+from tests.bench.fanout import PLANNED_HOURS, format_fanout, measure_fanout
 from tests.bench.meter import CommandFailed
+from tests.bench.plan import format_forecasts, plan_workers, without_check
 from tests.bench.presets import compare
 from tests.bench.rows import TITLES, Bench, Row
 from tests.bench.sessions import format_costs, measure_sessions
 from tests.bench.talk import TalkSpec, make_noisy_clip, make_talk
+from tests.bench.workers import format_workers, measure_workers
 
 CACHE = PROJECT_ROOT / "build" / "bench"
 
@@ -42,6 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         with _results(options.keep) as folder:
             if options.sessions:
                 figures["sessions"] = _measure_sessions(options.sessions)
+            elif options.workers:
+                figures["workers"] = _measure_workers(
+                    TalkSpec(minutes=options.minutes, pieces_per_10_minutes=options.pieces[0]), options.workers, folder
+                )
             elif options.fanout:
                 figures["fanout"] = _measure_fanout(
                     TalkSpec(minutes=options.minutes, pieces_per_10_minutes=options.pieces[0]), folder
@@ -72,8 +77,12 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep what the rows made, in a new folder")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there too")
     parser.add_argument(
-        "--fanout", action="store_true", help="make one talk by two processes instead, and plan it for fifty"
+        "--fanout", action="store_true", help="make one talk in parts instead, and plan it for fifty workers"
     )
+    parser.add_argument(
+        "--workers", type=int, nargs="+", metavar="N",
+        help="make one talk by so many of the product's workers instead, run after run, such as 1 2 2 1",
+    )  # fmt: skip
     parser.add_argument("--presets", action="store_true", help="compare presets by VMAF, size and CPU instead")
     parser.add_argument(
         "--sessions", type=int, nargs="?", const=50, metavar="N",
@@ -136,21 +145,33 @@ def _measure_fanout(spec: TalkSpec, folder: Path) -> dict[str, Any]:
     _say(f"making {spec.name}, unless it is there")
     source = make_talk(spec, CACHE, find_ffmpeg(load_settings().ffmpeg_binary))
     measured = measure_fanout(source, folder, spec.seconds, _say)
-    plan = json.loads((folder / "shared" / "plan.json").read_text(encoding="utf-8"))
-    timeline = parse_plan(plan).edit.timeline
-    planned = list(plan_workers(measured, [end - start for start, end in timeline.kept], spec.seconds))
+    plans = [
+        list(plan_workers(costs, measured.pieces, spec.seconds, PLANNED_HOURS))
+        for costs in (measured.costs, without_check(measured.costs))
+    ]
     parts = [
-        f"### {tables.describe_talk(spec.seconds, timeline)}, by two processes",
+        f"### {spec.name} in parts",
         format_fanout(measured, tables.format_table),
-        f"### {PLANNED_HOURS} hours of it by many workers of one processor, planned from these figures",
-        format_forecasts(planned, tables.format_table),
+        f"### {PLANNED_HOURS} h of it by many workers of one processor, planned from these figures",
+        format_forecasts(plans[0], tables.format_table),
+        "… and if each part were checked where it is made:",
+        format_forecasts(plans[1], tables.format_table),
     ]
     print("\n\n".join(parts), end="\n\n", flush=True)
     return {
         "talk": spec.name,
         "measured": asdict(measured),
-        "planned": [[asdict(each) for each in row] for row in planned],
+        "planned": [[asdict(each) for each in row] for row in plans[0]],
     }
+
+
+def _measure_workers(spec: TalkSpec, order: Sequence[int], folder: Path) -> list[dict[str, Any]]:
+    _say(f"making {spec.name}, unless it is there")
+    source = make_talk(spec, CACHE, find_ffmpeg(load_settings().ffmpeg_binary))
+    found = list(measure_workers(source, spec.seconds, folder, order, _say))
+    print(f"### {spec.name} by workers of one processor each\n", flush=True)
+    print(format_workers(found, tables.format_table), end="\n\n", flush=True)
+    return [asdict(each) for each in found]
 
 
 def _compare_presets(minutes: float, folder: Path) -> list[dict[str, Any]]:

@@ -1,29 +1,31 @@
-"""What each machine of several does for one video, run as a process of its own that keeps to some processors:
-``python -m tests.bench.fanout_steps CORES STEP SOURCE FOLDER [NUMBER]``.
+"""One video in one piece or in parts, run as a process of its own that keeps to one processor:
+``python -m tests.bench.fanout_steps CORE STEP SOURCE FOLDER``.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import resource
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from config import load_settings
-from pipeline.chunks import parse_chunk, render_chunk
-from pipeline.fanout import join_chunks, parse_plan, plan_result, plan_speech
+from pipeline.fanout import run_shared
 from pipeline.models import RunContext
 from pipeline.options import Captions, PipelineOptions, SpeechEngine
 from pipeline.packets import scan_packets
 from pipeline.picture import examine_picture
+from pipeline.probe import probe
 from pipeline.recognisers import SpeechModel, load_model
 from pipeline.run import run_pipeline
-from pipeline.shares import merge_shares, parse_share, transcribe_share
-from pipeline.weights import find_weights
+from pipeline.shares import WindowShare
+from tests.media.crew import LocalCrew
 
-PARTS = 2
+PARTS = 6
+"""As many as two workers share a video out in."""
+FIGURES = "figures.json"
 
 
 def _options() -> PipelineOptions:
@@ -33,99 +35,104 @@ def _options() -> PipelineOptions:
     )
 
 
-def _context(folder: Path, name: str) -> RunContext:
-    (folder / name).mkdir(parents=True)
-    return RunContext(workdir=folder / name)
+def _context(folder: Path) -> RunContext:
+    (folder / "work").mkdir(parents=True)
+    return RunContext(workdir=folder / "work")
 
 
-def run_alone(source: Path, folder: Path, _number: int) -> None:
-    """The whole video, as one machine makes it."""
-    report = run_pipeline(source, _options(), _context(folder, "alone")).report
-    (folder / "alone.json").write_text(json.dumps(report), encoding="utf-8")
+def _cpu_seconds() -> float:
+    used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
-def hear(source: Path, folder: Path, _number: int) -> None:
-    """Find the speech and its language, and share the windows out."""
-    spread = plan_speech(source, _options(), _context(folder, "hear"), parts=PARTS, least=1)
-    (folder / "shares.json").write_text(json.dumps([share.to_json() for share, _ in spread]), encoding="utf-8")
+class _MeteredCrew(LocalCrew):
+    """Notes what each part takes."""
 
+    def __init__(self, source: Path, folder: Path) -> None:
+        super().__init__(source, _options(), folder, parts=PARTS, load=self._load_metered)
+        self.loads: list[float] = []
+        self.writes: list[float] = []
+        self.renders: list[float] = []
+        self.heard = 0.0
+        """From the question how many share it until there are shares."""
+        self._asked = 0.0
 
-def write_down(_source: Path, folder: Path, number: int) -> None:
-    """Transcribe one share; what loading the model took is noted."""
-    share = parse_share(json.loads((folder / "shares.json").read_text(encoding="utf-8"))[number])
-    took: list[float] = []
+    def count_parts(self) -> int:
+        self._asked = _cpu_seconds()
+        return super().count_parts()
 
-    def load(engine: SpeechEngine, weights: Path) -> SpeechModel:
-        began = time.process_time()
+    def write_down(self, shares: Sequence[tuple[WindowShare, Path]]) -> Sequence[Path]:
+        self.heard = _cpu_seconds() - self._asked
+        return super().write_down(shares)
+
+    def write_share(self, number: int, sound: Path) -> Path:
+        began = _cpu_seconds()
+        written = super().write_share(number, sound)
+        self.writes.append(_cpu_seconds() - began)
+        return written
+
+    def render_chunk(self, number: int) -> Path:
+        began = _cpu_seconds()
+        made = super().render_chunk(number)
+        self.renders.append(_cpu_seconds() - began)
+        return made
+
+    def _load_metered(self, engine: SpeechEngine, weights: Path) -> SpeechModel:
+        began = _cpu_seconds()
         model = load_model(engine, weights)
-        took.append(time.process_time() - began)
+        self.loads.append(_cpu_seconds() - began)
         return model
 
-    options = _options()
-    weights = find_weights(options.model, options.model_dir)
-    sound = folder / "hear" / f"share{number}.s16"
-    began = time.process_time()
-    transcribe_share(sound, share, weights=weights, options=options, ctx=_context(folder, f"share{number}"), load=load)
-    spent = time.process_time() - began
-    figures = {"load": sum(took), "windows": len(share.windows), "work": spent - sum(took)}
-    (folder / f"share{number}.json").write_text(json.dumps(figures), encoding="utf-8")
+
+def run_alone(source: Path, folder: Path) -> dict[str, object]:
+    """The whole video in one piece."""
+    return {"report": run_pipeline(source, _options(), _context(folder)).report}
 
 
-def decide(source: Path, folder: Path, _number: int) -> None:
-    """Merge the transcript, decide on cuts and captions, and share the picture out."""
-    shares = [parse_share(share) for share in json.loads((folder / "shares.json").read_text(encoding="utf-8"))]
-    ctx = _context(folder, "decide")
-    if shares:
-        merge_shares(shares, [folder / f"share{at}" / "transcript.partial.jsonl" for at in range(len(shares))], ctx)
-    plan = plan_result(source, _options(), ctx, parts=PARTS, least_s=5)
-    (folder / "plan.json").write_text(json.dumps(plan.to_json()), encoding="utf-8")
-    for number, chunk in enumerate(plan.chunks):
-        (folder / f"chunk{number}.json").write_text(json.dumps(chunk.to_json()), encoding="utf-8")
+def run_in_parts(source: Path, folder: Path) -> dict[str, object]:
+    """The whole video in parts, one after the other."""
+    crew = _MeteredCrew(source, folder)
+    report = run_shared(source, _options(), _context(folder), crew).report
+    return {
+        "report": report,
+        "heard": crew.heard,
+        "loads": crew.loads,
+        "writes": crew.writes,
+        "windows": sum(len(share.windows) for share in crew.shares),
+        "renders": crew.renders,
+        "pieces": [end - start for chunk in crew.chunks for start, end in chunk.timeline.kept],
+    }
 
 
-def render(source: Path, folder: Path, number: int) -> None:
-    """Make the picture of one chunk."""
-    chunk = parse_chunk(json.loads((folder / f"chunk{number}.json").read_text(encoding="utf-8")))
-    render_chunk(source, _options(), chunk, _context(folder, f"chunk{number}"))
-
-
-def look(source: Path, folder: Path, _number: int) -> None:
+def look(source: Path, _folder: Path) -> dict[str, object]:
     """Do what a chunk does before its first frame; its cost grows with the source, not with the chunk."""
-    video = parse_chunk(json.loads((folder / "chunk0.json").read_text(encoding="utf-8"))).video
-    examine_picture(source, video.index)
-    scan_packets(source, video.index)
+    index = probe(source, _options()).video.index
+    began = _cpu_seconds()
+    examine_picture(source, index)
+    scan_packets(source, index)
+    return {"look": _cpu_seconds() - began}
 
 
-def join(source: Path, folder: Path, _number: int) -> None:
-    """Put everything together."""
-    plan = parse_plan(json.loads((folder / "plan.json").read_text(encoding="utf-8")))
-    pictures = [folder / f"chunk{number}" / "picture.mp4" for number in range(len(plan.chunks))]
-    report = join_chunks(source, _options(), plan, pictures, _context(folder, "join")).report
-    (folder / "join.json").write_text(json.dumps(report), encoding="utf-8")
-
-
-def start(_source: Path, _folder: Path, _number: int) -> None:
+def start(_source: Path, _folder: Path) -> dict[str, object]:
     """Only what every step begins with."""
+    return {"start": _cpu_seconds()}
 
 
-STEPS: dict[str, Callable[[Path, Path, int], None]] = {
+STEPS: dict[str, Callable[[Path, Path], dict[str, object]]] = {
     "alone": run_alone,
-    "hear": hear,
-    "write": write_down,
-    "decide": decide,
-    "render": render,
+    "parts": run_in_parts,
     "look": look,
     "start": start,
-    "join": join,
 }
 
 
 def main(argv: Sequence[str]) -> None:
-    """Keep to the processors named first, and take the step named second."""
-    cores, step, source, folder, *number = argv
+    """Keep to the processor named first, take the step named second, and write down its figures."""
+    core, step, source, folder = argv
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
-    STEPS[step](Path(source), Path(folder), int(number[0]) if number else 0)
+        os.sched_setaffinity(0, {int(core)})
+    figures = STEPS[step](Path(source), Path(folder))
+    (Path(folder) / FIGURES).write_text(json.dumps(figures), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.encoders import CRF, PRESET
 from pipeline.ffmpeg import run_ffmpeg
-from pipeline.render import CRF, PRESET
 from tests.bench.meter import measure
 
 SECONDS = 10

@@ -15,8 +15,9 @@ import av
 from config import PROJECT_ROOT, load_settings
 from pipeline.burn import FONT_FAMILY, place_font
 from pipeline.ctranslate2_weights import read_dimensions, read_variables, to_whisper_state
+from pipeline.encoders import CRF, PRESET
 from pipeline.ffmpeg import find_ffmpeg
-from pipeline.render import CRF, PRESET, build_select
+from pipeline.render import build_select
 from pipeline.timeline import Range, Timeline, read_timeline
 from pipeline.weights import find_weights
 from tests.bench.meter import Usage, measure

@@ -43,5 +43,5 @@ class _TimedDatabase(SupabaseDatabase):
 def empty(db_url: str) -> None:
     """Delete every row of a migrated database."""
     with psycopg.connect(db_url, autocommit=True) as connection:
-        for table in ("users", "links", "throttles", "workers", "secrets"):  # the others' rows go with the users
+        for table in ("users", "links", "throttles", "workers", "secrets", "tallies"):  # other rows go with the users
             connection.execute(f"delete from public.{table}")

@@ -9,17 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.chunks import parse_chunk, render_chunk
 from pipeline.espeak import Samples
-from pipeline.fanout import join_chunks, parse_plan, plan_result, plan_speech
+from pipeline.fanout import run_shared
 from pipeline.ffmpeg import Feed
 from pipeline.models import RESULT_FILES, RunContext
 from pipeline.options import Captions, CutEngine, PipelineOptions
 from pipeline.run import run_pipeline
-from pipeline.shares import merge_shares, parse_share, transcribe_share
 from pipeline.transcribe import CHECKPOINT_FILE
 from tests.media.clips import silent_clip
 from tests.media.compare import compare_pictures, read_packets
+from tests.media.crew import LocalCrew
 from tests.media.hard import ffmpeg
 from tests.media.speech import SPEECH_RATE, talk
 
@@ -57,29 +56,13 @@ def test_many_machines_make_what_one_makes(weights: Path, tmp_path: Path, show: 
     options = PipelineOptions(captions=Captions.BOTH, cut_engine=CutEngine.BUILTIN, model_dir=weights.parent)
     one = run_pipeline(source, options, context(tmp_path / "one"))
 
-    spread = plan_speech(source, options, context(tmp_path / "speech"), parts=3, least=1)
-    windows = sum(len(share.windows) for share, _ in spread)
+    crew = LocalCrew(source, options, tmp_path / "parts", parts=3, least_s=5.0)
+    joined = run_shared(source, options, context(tmp_path / "whole"), crew)
+    windows = sum(len(share.windows) for share in crew.shares)
     assert windows >= 5
-    shares = [parse_share(json.loads(json.dumps(share.to_json()))) for share, _ in spread]
-    assert len(shares) == 3
-    written = [
-        transcribe_share(sound, share, weights=weights, options=options, ctx=context(tmp_path / f"share{number}"))
-        for number, (share, (_, sound)) in reversed(list(enumerate(zip(shares, spread, strict=True))))
-    ][::-1]
-    deciding = context(tmp_path / "plan")
-    merged = merge_shares(shares, written, deciding)
-    lines = (tmp_path / "one" / CHECKPOINT_FILE).read_text(encoding="utf-8").splitlines()
-    assert sorted(merged.read_text(encoding="utf-8").splitlines()) == sorted(lines)  # every word, time, probability
-    plan = plan_result(source, options, deciding, parts=3, least_s=5)
-    assert sorted(merged.read_text(encoding="utf-8").splitlines()) == sorted(lines)  # nothing was transcribed again
-    chunks = [parse_chunk(json.loads(json.dumps(chunk.to_json()))) for chunk in plan.chunks]
-    assert len(chunks) == 3
-    pictures = [
-        render_chunk(source, options, chunk, context(tmp_path / f"chunk{number}"))
-        for number, chunk in enumerate(chunks)
-    ]
-    travelled = parse_plan(json.loads(json.dumps(plan.to_json())))
-    joined = join_chunks(source, options, travelled, pictures, context(tmp_path / "join"))
+    assert (len(crew.shares), len(crew.chunks)) == (3, 3)
+    lines = [(tmp_path / name / CHECKPOINT_FILE).read_text("utf-8").splitlines() for name in ("one", "whole")]
+    assert sorted(lines[0]) == sorted(lines[1]), "every word, time and probability, none of them twice"
 
     for name in set(RESULT_FILES) - {"video.mp4", "poster.jpg", "report.json"}:
         assert joined.files[name].read_bytes() == one.files[name].read_bytes(), name
@@ -104,4 +87,6 @@ def test_many_machines_make_what_one_makes(weights: Path, tmp_path: Path, show: 
 def test_without_speech_there_is_nothing_to_share(captions: Captions, weights: Path, tmp_path: Path) -> None:
     clip = silent_clip(tmp_path / "clip.mp4")
     options = PipelineOptions(captions=captions, model_dir=weights.parent)
-    assert plan_speech(clip.path, options, context(tmp_path / "speech"), parts=3) == ()
+    crew = LocalCrew(clip.path, options, tmp_path / "parts", parts=3)
+    assert set(run_shared(clip.path, options, context(tmp_path / "whole"), crew).files) == set(RESULT_FILES)
+    assert crew.shares == []

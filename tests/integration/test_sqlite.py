@@ -20,9 +20,9 @@ import pytest
 
 from adapters.sqlite import SqliteDatabase, schema
 from adapters.sqlite import store as store_module
-from adapters.sqlite.schema import Migration, UnusableDatabase, read_migrations, split_statements
+from adapters.sqlite.schema import Migration, read_migrations, split_statements
 from adapters.sqlite.store import MAX_IDLE
-from jobs.errors import StoreUnavailable
+from jobs.errors import DatabaseUnusable, StoreUnavailable
 from jobs.models import TRANSITIONS, JobStatus, Role, VideoQuery
 from jobs.ports import Database
 from tests.database import claim, make_person, make_upload, make_video, process, race, race_in_processes
@@ -140,7 +140,7 @@ def test_a_newer_database_is_refused_and_left_alone(path: Path) -> None:
     fill(path)
     change(path, f"PRAGMA user_version = {NEWEST + 1}", "PRAGMA journal_mode = DELETE")
     before = path.read_bytes()
-    with pytest.raises(UnusableDatabase) as caught:
+    with pytest.raises(DatabaseUnusable) as caught:
         SqliteDatabase(path)
     assert caught.value.message == (
         f"The database {path} was made by a newer version of this program: start that version, "
@@ -210,7 +210,7 @@ def test_threads_that_start_at_once_make_the_tables_once(path: Path) -> None:
 
 def test_an_old_sqlite_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schema, "MIN_SQLITE", (99, 0, 0))
-    with pytest.raises(UnusableDatabase, match="too old"):
+    with pytest.raises(DatabaseUnusable, match="too old"):
         SqliteDatabase(path)
     assert not path.exists()
 

@@ -238,7 +238,7 @@ def test_without_a_queue_the_job_is_made_all_the_same(product: Product, ann: str
     service = UploadService(ports, product.services.storage, LIMITS, PipelineOptions())
     done = service.complete(ann, upload.id)
     assert done.job_id is not None
-    assert [job.id for job in product.ports.database.jobs.list_queued()] == [done.job_id]
+    assert [job.id for job, _ in product.ports.database.jobs.list_queued()] == [done.job_id]
 
 
 class BrokenProber:

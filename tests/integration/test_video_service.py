@@ -95,17 +95,6 @@ def test_a_worker_that_fell_silent_is_none(product: Product) -> None:
     assert not product.services.videos.has_worker()
 
 
-def test_a_finished_job_shows_what_is_in_its_files(product: Product, ann: str, video: Upload) -> None:
-    for read in (product.services.videos.get_report, product.services.videos.get_captions):
-        with pytest.raises(NotFound):
-            read(ann, job_of(video))
-    finish_job(product, job_of(video))
-    assert product.services.videos.get_report(ann, job_of(video)) == {"version": 1, "qa": []}
-    assert product.services.videos.get_peaks(ann, job_of(video)) == {"per_second": 10, "peaks": [0, 255]}
-    assert product.services.videos.get_captions(ann, job_of(video)) == [(1000, 2500, "Tom & Ann\nat work")]
-    assert product.services.videos.list_events(ann, job_of(video))
-
-
 # --- changing ---
 
 
@@ -317,9 +306,6 @@ def test_a_foreign_id_is_an_unknown_id(product: Product, ann: str, video: Upload
             lambda: service.open_original(ben, video_id),
             lambda: service.cancel(ben, job_id),
             lambda: service.list_events(ben, job_id),
-            lambda: service.get_report(ben, job_id),
-            lambda: service.get_captions(ben, job_id),
-            lambda: service.get_peaks(ben, job_id),
             lambda: service.open_file(ben, job_id, "video.mp4"),
             lambda: service.open_archive(ben, job_id),
         ]

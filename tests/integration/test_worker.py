@@ -177,7 +177,7 @@ def test_only_our_function_is_called(machine: Machine, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("setting", "value", "sentence"),
     [
-        ("WHISPER_MODEL", "tiny.en", "Run `make weights` once"),
+        ("WHISPER_MODEL", "no-such-model", "Run `make weights` once"),
         ("FFMPEG_BINARY", "/no/such/ffmpeg", "FFMPEG_BINARY names /no/such/ffmpeg"),
         ("WORKERS", "many", "WORKERS is 'many'"),
     ],

@@ -52,6 +52,25 @@ class RememberingQueue:
         return "A list in memory."
 
 
+@dataclass
+class RememberingParts:
+    """Stands in for RQ where nobody helps: every part that is offered waits until it is taken back."""
+
+    waiting: list[tuple[str, int, str]] = field(default_factory=list)
+
+    def offer(self, job_id: str, attempt: int, name: str, *, timeout_s: int) -> None:  # noqa: ARG002
+        self.waiting.append((job_id, attempt, name))
+
+    def take_back(self, job_id: str, attempt: int, name: str) -> bool:
+        if (job_id, attempt, name) not in self.waiting:
+            return False
+        self.waiting.remove((job_id, attempt, name))
+        return True
+
+    def is_alive(self, job_id: str, attempt: int, name: str) -> bool:
+        return (job_id, attempt, name) in self.waiting
+
+
 @dataclass(frozen=True)
 class Product:
     """Everything a test may look into."""
@@ -72,6 +91,7 @@ def make_product(
     now: Callable[[], datetime] | None = None,
     passwords: Passwords | None = None,
     files: FileStore | None = None,
+    metrics_token: str = "",
 ) -> Product:
     """Return the product with its data under ``root``; its files too, unless another store is given."""
     clock, queue = Clock(), RememberingQueue()
@@ -80,10 +100,17 @@ def make_product(
         database=SqliteDatabase(root / "factory.sqlite3", now=now or clock),
         files=files or LocalFiles(root / "files"),
         queue=queue,
+        parts=RememberingParts(),
         prober=prober or PipelineProber(machine),
         now=now or clock,
     )
     services = build_services(
-        ports, limits=limits, machine_options=machine, cookie_key=COOKIE_KEY, sign_up=sign_up, passwords=passwords
+        ports,
+        limits=limits,
+        machine_options=machine,
+        cookie_key=COOKIE_KEY,
+        sign_up=sign_up,
+        passwords=passwords,
+        metrics_token=metrics_token,
     )
     return Product(services=services, ports=ports, queue=queue, clock=clock, root=root)

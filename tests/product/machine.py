@@ -78,8 +78,8 @@ class Machine:
         return self.processes["product"]
 
     def environment(self, **environ: str) -> dict[str, str]:
-        """Return the environment of a process on this machine."""
-        return {**os.environ, "DATA_DIR": str(self.root), **self.environ, **environ}
+        """Return the environment of a process on this machine; its workers stop at once, unless told otherwise."""
+        return {**os.environ, "DATA_DIR": str(self.root), "DRAIN_S": "0", **self.environ, **environ}
 
     def part(self, word: str) -> psutil.Process:
         """Return the part of the product whose command holds ``word``: valkey-server, streamlit or jobs.worker.

@@ -14,6 +14,7 @@ from pathlib import Path
 from jobs.models import JobStatus, Json, ProcessingJob, Role, User, Video, VideoFacts, WorkerInfo
 from jobs.ports import Charge, JobFinish
 from jobs.storage import original_key
+from jobs.version import VERSION
 from pipeline.models import RESULT_FILES
 from tests.product import Product
 
@@ -146,9 +147,19 @@ def make_facts(length_ms: int, size: tuple[int, int] = (1280, 720), *, size_byte
 def report_worker(product: Product) -> None:
     """Let a worker say that it is there."""
     now = datetime.now(UTC)
+    common: Json = {
+        "version": VERSION, "cores": 4, "gpus": [], "device": "cpu", "compute_type": "int8", "python": "3.11.2",
+        "model": "faster-whisper base", "weights": True, "ffmpeg": "ffmpeg 9.0", "disk_free_bytes": 212 * 10**9,
+    }  # fmt: skip
     product.ports.database.workers.beat(
         WorkerInfo(id="studio-1", host="studio", pid=4711, started_at=now - timedelta(hours=5), seen_at=now,
-                   info={"cores": 2, "python": "3.11", "model": "base", "weights": True, "ffmpeg": "FFmpeg 7.1"})
+                   info={**common, "job_id": "7f3a0000-0000-0000-0000-000000000000"})
+    )  # fmt: skip
+    gpu = {"name": "NVIDIA L4", "memory_bytes": 24 << 30}
+    product.ports.database.workers.beat(
+        WorkerInfo(id="render-2", host="render-2.example.com", pid=17, started_at=now - timedelta(days=3), seen_at=now,
+                   info={**common, "version": "0.0.9", "cores": 16, "gpus": [gpu], "device": "cuda",
+                         "compute_type": "float16"})
     )  # fmt: skip
 
 

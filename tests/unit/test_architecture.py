@@ -23,12 +23,12 @@ NOT_PRODUCT = {"tests", "build", "data", "out", "venv"}
 MAX_LINES, MANY_LINES = 600, 400
 
 VALUES = ("pipeline.errors", "pipeline.models", "pipeline.options", "pipeline.timeline")
-JOB_VALUES = ("jobs.models", "jobs.errors", "jobs.log")
+JOB_VALUES = ("jobs.models", "jobs.errors", "jobs.log", "jobs.version")
 FOR_PAGES = ("jobs.service", "jobs.fields", *JOB_VALUES)
 MAY_IMPORT: Mapping[str, Sequence[str]] = {
     "config": ("pipeline.options",),
     # the web
-    "app": ("api", "ui", "config", "jobs.outside", *FOR_PAGES),
+    "app": ("api", "ui", "config", "jobs.outside", "jobs.ports", *FOR_PAGES),
     "api": ("api", *FOR_PAGES),
     "pages": ("ui", *FOR_PAGES, *VALUES),
     "ui": ("ui", *FOR_PAGES, *VALUES),
@@ -59,28 +59,64 @@ MAY_IMPORT: Mapping[str, Sequence[str]] = {
         *JOB_VALUES,
         *VALUES,
     ),
-    "jobs.videos": ("jobs.archive", "jobs.cues", "jobs.ports", "jobs.storage", "jobs.quota", *JOB_VALUES, *VALUES),
+    "jobs.videos": ("jobs.archive", "jobs.ports", "jobs.storage", "jobs.quota", *JOB_VALUES, *VALUES),
     "jobs.recovery": ("jobs.inventory", "jobs.ports", "jobs.storage", "jobs.quota", *JOB_VALUES, *VALUES),
     "jobs.reconcile": ("jobs.inventory", "jobs.ports", "jobs.storage", *JOB_VALUES, *VALUES),
     "jobs.admin": ("jobs.health", "jobs.ports", "jobs.roles", *JOB_VALUES, *VALUES),
     "jobs.upkeep": ("jobs", "adapters", "config", *VALUES),
     "jobs.service": ("jobs", *VALUES),
     "jobs.watch": ("jobs.ports", *JOB_VALUES, "pipeline.models", *VALUES),
-    "jobs.tasks": (
+    "jobs.machine": ("jobs.ports", *JOB_VALUES, *VALUES),
+    "jobs.parts": (*VALUES, "pipeline.chunks", "pipeline.join", "pipeline.shares", "pipeline.weights"),
+    "jobs.crew": (
+        "jobs.machine",
+        "jobs.parts",
+        "jobs.ports",
+        "jobs.quota",
+        "jobs.storage",
+        *JOB_VALUES,
+        "pipeline.chunks",
+        "pipeline.shares",
+        *VALUES,
+    ),
+    "jobs.helping": (
+        "jobs.machine",
+        "jobs.parts",
         "jobs.watch",
         "jobs.workspace",
         "jobs.ports",
         "jobs.storage",
         *JOB_VALUES,
+        *VALUES,
+    ),
+    "jobs.tasks": (
+        "jobs.crew",
+        "jobs.machine",
+        "jobs.watch",
+        "jobs.workspace",
+        "jobs.ports",
+        "jobs.storage",
+        *JOB_VALUES,
+        "pipeline.fanout",
         "pipeline.run",
         "pipeline.transcribe",
         *VALUES,
     ),
+    "jobs.metrics": ("jobs.health", "jobs.ports", *JOB_VALUES, "pipeline.models"),
+    "jobs.needs": ("jobs.health", "jobs.installation", "jobs.ports", "jobs.storage", *JOB_VALUES),
+    "jobs.equipment": (
+        "pipeline.devices",
+        "pipeline.encoders",
+        "pipeline.weights",
+        "pipeline.ffmpeg",
+        *JOB_VALUES,
+        *VALUES,
+    ),
     "jobs.worker": ("jobs", "adapters", "config", "pipeline.weights", "pipeline.ffmpeg", *VALUES),
-    "jobs.outside": ("adapters", "config", "jobs.ports", "jobs.models", *VALUES),
+    "jobs.outside": ("adapters", "config", "jobs.installation", "jobs.ports", "jobs.rows", "jobs.models", *VALUES),
     "jobs.supervisor": ("config", "jobs.log"),
     "jobs.pulse": ("config", "jobs.health", "jobs.outside", *JOB_VALUES),
-    "adapters": ("adapters", "jobs.ports", *JOB_VALUES, "pipeline.options", "pipeline.errors"),
+    "adapters": ("adapters", "jobs.ports", "jobs.rows", *JOB_VALUES, "pipeline.options", "pipeline.errors"),
     "adapters.supabase_auth": ("adapters.connections", "jobs.ports", "jobs.fields", *JOB_VALUES),
     "adapters.prober": ("jobs.ports", *JOB_VALUES, "pipeline.ffmpeg", *VALUES),
     # the media library, and its commands
@@ -97,6 +133,8 @@ ONLY_FOR: Mapping[str, Sequence[str]] = {
     # the top of the library
     "pipeline.run": ("pipeline.__main__", "pipeline.fanout", "jobs.tasks"),
     "pipeline.fanout": ("jobs.tasks",),
+    "pipeline.join": ("jobs.parts", "pipeline.fanout"),
+    **dict.fromkeys(("pipeline.chunks", "pipeline.shares"), ("jobs.parts", "jobs.crew", "pipeline.fanout")),
     "pipeline.__main__": (),
     "pipeline.sample": (),
     # what starts programs, and the libraries that belong to one part

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from config import PROJECT_ROOT, Settings, SettingsError, SupabaseSettings, WasabiSettings, load_settings
-from pipeline.options import SpeechEngine
+from pipeline.options import SpeechEngine, VideoEncoder
 
 NAMES = {"sign_up": "SIGNUP"}
 """Settings whose variable is not the field's own name."""
@@ -30,6 +30,7 @@ def test_defaults() -> None:
         whisper_model="base",
         whisper_engine=SpeechEngine.FASTER_WHISPER,
         ffmpeg_binary=None,
+        video_encoder=VideoEncoder.X264,
         auto_editor_binary=None,
         test_media=PROJECT_ROOT.parent / "shared/media",
         log_level=None,
@@ -39,6 +40,7 @@ def test_defaults() -> None:
         port=8501,
         public_url="",
         workers=1,
+        drain_s=30,
         cookie_key="",
         sign_up="invitation",
         max_upload_bytes=10_000_000_000,
@@ -51,6 +53,7 @@ def test_defaults() -> None:
         supabase=None,
         supabase_db_url="",
         wasabi=None,
+        metrics_token="",
         auth_backend="table",
     )
 
@@ -60,6 +63,7 @@ EVERY_SETTING = {
     "WHISPER_MODEL": "large-v3",
     "WHISPER_ENGINE": "openai-whisper",
     "FFMPEG_BINARY": "/opt/ffmpeg",
+    "VIDEO_ENCODER": "h264_nvenc",
     "AUTO_EDITOR_BINARY": "/opt/auto-editor",
     "TEST_MEDIA": "/media",
     "LOG_LEVEL": "DEBUG",
@@ -69,6 +73,7 @@ EVERY_SETTING = {
     "PORT": "80",
     "PUBLIC_URL": "https://videos.example.com/",
     "WORKERS": "3",
+    "DRAIN_S": "600",
     "COOKIE_KEY": "k" * 32,
     "SIGNUP": "closed",
     "MAX_UPLOAD_BYTES": "5000",
@@ -82,6 +87,7 @@ EVERY_SETTING = {
     "SUPABASE_PUBLISHABLE_KEY": "sb_publishable_1",
     "SUPABASE_SIGNING_KEY": '{"kty": "EC", "d": "secret"}',
     "SUPABASE_DB_URL": "postgresql://postgres:secret@db.example.com/postgres",
+    "METRICS_TOKEN": "secret-token-of-metrics",
     "AUTH_BACKEND": "supabase",
     "WASABI_BUCKET": "our-videos",
     "WASABI_REGION": "eu-central-1",
@@ -98,6 +104,7 @@ def test_every_setting_is_read() -> None:
         whisper_model="large-v3",
         whisper_engine=SpeechEngine.OPENAI_WHISPER,
         ffmpeg_binary=Path("/opt/ffmpeg"),
+        video_encoder=VideoEncoder.NVENC,
         auto_editor_binary=Path("/opt/auto-editor"),
         test_media=Path("/media"),
         log_level="DEBUG",
@@ -107,6 +114,7 @@ def test_every_setting_is_read() -> None:
         port=80,
         public_url="https://videos.example.com",
         workers=3,
+        drain_s=600,
         cookie_key="k" * 32,
         sign_up="closed",
         max_upload_bytes=5000,
@@ -131,6 +139,7 @@ def test_every_setting_is_read() -> None:
             access_key_id="secret-id",
             secret_access_key="secret-key",
         ),
+        metrics_token="secret-token-of-metrics",
         auth_backend="supabase",
     )
     assert set(EVERY_SETTING) == names_of_settings(), "a setting is not tried here"
@@ -268,6 +277,7 @@ def test_a_bad_value_names_the_variable_and_the_rule(name: str, value: str, rule
     ("name", "value", "sentence"),
     [
         ("COOKIE_KEY", "short secret", "COOKIE_KEY is too short: it must have at least 32 bytes."),
+        ("METRICS_TOKEN", "short secret", "METRICS_TOKEN is too short: it must have at least 16 bytes."),
         ("REDIS_URL", "http://:password@host", "REDIS_URL must begin with redis://, rediss:// or unix://."),
         (
             "PUBLIC_URL",
@@ -287,6 +297,7 @@ def test_settings_do_not_change() -> None:
 
 
 def test_the_example_names_every_setting_with_its_default() -> None:
-    example = dict(re.findall(r"^#([A-Z_]+)=(.*)$", (PROJECT_ROOT / ".env.example").read_text("utf-8"), re.MULTILINE))
+    text = (PROJECT_ROOT / ".env.example").read_text("utf-8").partition("# --- in containers")[0]
+    example = dict(re.findall(r"^#([A-Z_]+)=(.*)$", text, re.MULTILINE))
     assert set(example) == names_of_settings()
     assert load_settings(example) == load_settings({})

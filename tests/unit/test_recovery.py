@@ -13,10 +13,11 @@ import pytest
 from jobs.errors import StorageError, StoreUnavailable
 from jobs.models import JobStatus, LinkKind, ProcessingJob, Role, UploadState, User, Video, VideoFacts
 from jobs.ports import Charge, JobFinish
+from jobs.quota import timeout_s_of
 from jobs.recovery import FILES_EVERY, MANY_ORIGINALS, Recovery, Sweep, Waste, WasteKind
 from jobs.storage import StorageManager, original_key, result_key, transcript_key
 from tests.database import race
-from tests.product import LIMITS, Product, make_product
+from tests.product import LIMITS, Product, RememberingQueue, make_product
 
 NOTHING = Sweep(uploads=0, orphans=0, expired_videos=0)
 
@@ -81,6 +82,22 @@ def test_waiting_jobs_are_handed_over_again(product: Product, user: User) -> Non
     assert product.services.recovery.recover_jobs() == 3
     assert product.services.recovery.recover_jobs() == 3
     assert product.queue.waiting == [(job.id, 0) for job in jobs]
+
+
+def test_waiting_jobs_are_handed_over_in_the_order_of_the_line_with_their_time(product: Product, user: User) -> None:
+    jobs = [make_job(product, user, duration_ms=minutes * 60_000)[1] for minutes in (60, 120, 2)]
+    told: list[tuple[str, int]] = []
+
+    class TimingQueue(RememberingQueue):
+        def enqueue(self, job_id: str, attempt: int, *, timeout_s: int) -> None:  # noqa: ARG002
+            told.append((job_id, timeout_s))
+
+    ports = replace(product.ports, queue=TimingQueue())
+    assert Recovery(ports, StorageManager(ports.files), LIMITS).recover_jobs() == 3
+    assert told == [
+        (jobs[number].id, timeout_s_of(minutes * 60_000)) for number, minutes in ((2, 2), (0, 60), (1, 120))
+    ]
+    assert told[1][1] != told[2][1]
 
 
 def test_a_job_whose_worker_vanished_waits_again(product: Product, user: User) -> None:

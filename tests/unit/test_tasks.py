@@ -16,10 +16,11 @@ import pytest
 from adapters.local_files import LocalFiles
 from jobs import tasks
 from jobs.errors import StorageError
+from jobs.machine import Machine, install
 from jobs.models import JobStatus, Json, ProcessingJob, Role, User, Video, VideoFacts
 from jobs.ports import Charge, JobFinish, OnProgress, Ports, ignore_progress
 from jobs.storage import original_key
-from jobs.tasks import Machine, clean_name, process_job
+from jobs.tasks import clean_name, process_job
 from jobs.watch import BEAT_S, Watch
 from jobs.workspace import SIGNATURE_FILE, hold_folder, tidy_folders
 from pipeline.models import RESULT_FILES, Progress, Stage
@@ -134,7 +135,7 @@ def make_job(
 
 def work_on(product: Product, job: ProcessingJob) -> ProcessingJob:
     """Do what a worker's forked process does, and return the job as it then is."""
-    tasks.install(machine_of(product))
+    install(machine_of(product))
     process_job(job.id)
     return look(product, job)
 
@@ -438,7 +439,7 @@ def test_a_deleted_video_leaves_nothing(product: Product, user: User, talk: Path
             product.ports.files.delete_all(f"user/{user.id}/video/{video.id}/")
 
     files_of(product).on_put = delete
-    tasks.install(machine_of(product))
+    install(machine_of(product))
     process_job(job.id)
     assert [file.key for file in product.ports.files.list_files(f"user/{user.id}/")] == []
     assert folders(product) == []
@@ -453,6 +454,18 @@ def test_files_of_earlier_attempts_go(product: Product, user: User, talk: Path) 
     product.ports.files.put(f"user/{user.id}/video/{job.video_id}/job/{job.id}/1/video.mp4", torn)
     work_on(product, job)
     assert results(product, job) == sorted(f"2/{name}" for name in RESULT_FILES)
+
+
+def test_nobody_waits_for_a_job_that_another_has(product: Product, user: User, talk: Path) -> None:
+    _, job = make_job(product, user, talk)
+    product.ports.database.jobs.claim(job.id, "another-worker", lease_s=60)
+    install(machine_of(product))
+    with hold_folder(product.root / "work", job.id):
+        thread = threading.Thread(target=process_job, args=(job.id,), daemon=True)
+        thread.start()
+        thread.join(20)
+        assert not thread.is_alive(), "it would stand there until the other process has ended"
+    assert look(product, job).worker_id == "another-worker"
 
 
 # --- work folders ---

@@ -305,8 +305,8 @@ def test_the_line_is_in_order_of_creation(database: Database, ann: User, bob: Us
         jobs.append(make_video(database, user)[1])
         clock.advance(seconds=1)
     ids = [job.id for job in jobs]
-    assert [job.id for job in database.jobs.list_queued()] == ids
-    assert [job.id for job in database.jobs.list_queued(limit=2)] == ids[:2]
+    assert [job.id for job, _ in database.jobs.list_queued()] == ids
+    assert [job.id for job, _ in database.jobs.list_queued(limit=2)] == ids[:2]
     assert [database.jobs.position(job_id) for job_id in ids] == [1, 2, 3]
     claim(database, jobs[0])
     assert [database.jobs.position(job_id) for job_id in ids] == [None, 1, 2]

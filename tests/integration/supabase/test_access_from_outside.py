@@ -32,7 +32,7 @@ OWN_ROWS = {
     "charges": "user_id",
 }
 """Tables of which a person may read their own rows, and the column that says whose they are."""
-SERVERS_ROWS = {"credentials", "sessions", "links", "throttles", "workers", "secrets"}
+SERVERS_ROWS = {"credentials", "sessions", "links", "throttles", "workers", "secrets", "tallies"}
 READABLE_COLUMNS = {
     "users": "id,username,full_name,role,is_active,quota_minutes,quota_bytes,options,created_at",
 }
@@ -40,15 +40,16 @@ READABLE_COLUMNS = {
 PEOPLES_FUNCTIONS = {"list_cards", "get_used_ms", "get_stored_bytes"}
 SERVERS_FUNCTIONS = {
     "add_failure", "beat_job", "beat_worker", "claim_job", "create_job", "create_user", "create_video", "delete_user",
-    "delete_video", "describe_database", "finish_job", "get_position", "get_session",
+    "delete_video", "describe_database", "finish_job", "get_figures", "get_position", "get_session",
     "get_session_with_user", "get_totals", "keep_secret",
-    "list_active_job_ids", "list_jobs", "list_older_videos", "list_open_links", "list_open_sessions", "list_speeds",
+    "list_active_job_ids", "list_jobs", "list_older_videos", "list_open_links", "list_open_sessions",
+    "list_queued_jobs", "list_speeds",
     "list_unfinished_uploads", "list_users", "list_videos_with_jobs", "list_workers", "lock_throttle", "log_job",
     "purge_links", "purge_sessions", "purge_throttles", "purge_uploads", "raise_token_version", "release_job",
     "remove_worker", "request_cancel", "requeue_expired_jobs", "set_active", "set_password", "set_role",
     "set_session_tokens", "touch_session", "touch_upload", "use_link",
 }  # fmt: skip
-PRIVATE_FUNCTIONS_FOR_PEOPLE = {"clock", "get_period", "get_position"}
+PRIVATE_FUNCTIONS_FOR_PEOPLE = {"clock", "get_period", "get_positions"}
 
 Sign = Callable[[LocalSupabase, str], Mapping[str, str]]
 

@@ -1,4 +1,4 @@
-"""Captions as they stand in ``captions.vtt``, read again."""
+"""What a browser would show of a WebVTT file."""
 
 from __future__ import annotations
 
