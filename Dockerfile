@@ -32,13 +32,13 @@ COPY Makefile requirements.txt ./
 # As in the Makefile: "cpu" takes PyTorch's CPU build from TORCH_INDEX, "cuda" the registry's, gigabytes larger.
 ARG TORCH=cpu
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-RUN make PYTHON=python TORCH="$TORCH" TORCH_INDEX="$TORCH_INDEX" ".venv/.runtime-$(cksum < requirements.txt | cut -d ' ' -f 1)"
+RUN make PYTHON=python TORCH="$TORCH" TORCH_INDEX="$TORCH_INDEX" packages
 # The real auto-editor as second cut engine: the address of its program and that file's SHA-256; empty takes none.
 ARG AUTO_EDITOR_URL=
 ARG AUTO_EDITOR_SHA256=
 RUN if [ -n "$AUTO_EDITOR_URL" ]; then \
       python -c 'import sys, urllib.request; urllib.request.urlretrieve(*sys.argv[1:])' "$AUTO_EDITOR_URL" auto-editor \
-      && echo "$AUTO_EDITOR_SHA256  auto-editor" | sha256sum --check --strict \
+      && { echo "$AUTO_EDITOR_SHA256  auto-editor" | sha256sum --check --strict || { sha256sum auto-editor; exit 1; }; } \
       && install --mode=0755 auto-editor .venv/bin/auto-editor && .venv/bin/auto-editor --version; \
     fi
 

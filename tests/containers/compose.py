@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import yaml
@@ -82,9 +83,14 @@ def read_document(environ: Mapping[str, str]) -> dict[str, Any]:
                 return [walk(value) for value in node]
         return node
 
-    found = walk(yaml.safe_load(COMPOSE.read_text("utf-8")))
+    found = walk(_load())
     assert isinstance(found, dict)
     return found
+
+
+@cache
+def _load() -> Any:
+    return yaml.safe_load(COMPOSE.read_text("utf-8"))
 
 
 def read_services(environ: Mapping[str, str]) -> dict[str, Service]:

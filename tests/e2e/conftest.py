@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.e2e.running import Running, running_product
+pytest.register_assert_rewrite("tests.e2e.journey")  # else it does not say what it compared
+
+from tests.e2e.running import Product, Running, running_product  # noqa: E402
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = [
@@ -41,7 +43,7 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(browser: Browser, product_server: Running) -> Iterator[Page]:
+def page(browser: Browser, product_server: Product) -> Iterator[Page]:
     """A new person's browser, signed out."""
     context = browser.new_context(base_url=product_server.url, accept_downloads=True)
     yield context.new_page()

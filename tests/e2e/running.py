@@ -35,10 +35,9 @@ class Trouble(AssertionError):
 
 
 @dataclass(frozen=True)
-class Running:
-    """A product that was started. ``data_dir`` and ``temporary`` belong to it alone."""
+class Product:
+    """A product that runs. ``data_dir`` and ``temporary`` belong to it alone."""
 
-    process: subprocess.Popen[bytes]
     port: int
     data_dir: Path
     temporary: Path
@@ -72,12 +71,24 @@ class Running:
                 listening = [one.laddr.port for one in process.net_connections("tcp") if one.status == "LISTEN"]
                 if self.port in listening:
                     return process
-        raise Trouble(self._explain("nothing listens on its port"))
+        raise Trouble(self.explain("nothing listens on its port"))
 
     def work_files(self) -> list[Path]:
         """Return what lies in work folders and temporary places now."""
         folders = (self.data_dir / "work", self.data_dir / "tmp", self.temporary)
         return sorted(path for folder in folders if folder.is_dir() for path in folder.rglob("*") if path.is_file())
+
+    def explain(self, what: str) -> str:
+        """Return ``what`` with the last lines of its log."""
+        lines = self.read_log().splitlines()[-LAST_LINES:]
+        return "\n".join([f"The product: {what}", "--- its log ends so:", *lines])
+
+
+@dataclass(frozen=True)
+class Running(Product):
+    """A product that was started by one process."""
+
+    process: subprocess.Popen[bytes]
 
     def wait_ready(self) -> None:
         """Wait until every part answers. Raises `Trouble` when it ends or takes too long."""
@@ -86,7 +97,7 @@ class Running:
         def is_ready() -> bool:
             nonlocal last
             if self.process.poll() is not None:
-                raise Trouble(self._explain(f"it ended with status {self.process.returncode}"))
+                raise Trouble(self.explain(f"it ended with status {self.process.returncode}"))
             with suppress(httpx.TransportError):
                 answer = httpx.get(f"{self.url}/api/ready", timeout=5, trust_env=False)
                 last = answer.text
@@ -94,7 +105,7 @@ class Running:
             return False
 
         if not wait_for(is_ready, START_S):
-            raise Trouble(self._explain(f"it was not ready in time: {last}"))
+            raise Trouble(self.explain(f"it was not ready in time: {last}"))
 
     def stop(self) -> int:
         """Stop it as Ctrl-C does and return its exit status. Raises `Trouble` when a process is left."""
@@ -103,10 +114,10 @@ class Running:
         try:
             status = self.process.wait(STOP_S)
         except subprocess.TimeoutExpired:
-            raise Trouble(self._explain("it did not stop")) from None
+            raise Trouble(self.explain("it did not stop")) from None
         if not wait_for(lambda: not self.processes(), 5):
             left = [" ".join(command_of(process)) for process in self.processes()]
-            raise Trouble(self._explain(f"it left processes behind: {left}"))
+            raise Trouble(self.explain(f"it left processes behind: {left}"))
         return status
 
     def kill_everything(self) -> None:
@@ -116,10 +127,6 @@ class Running:
                 process.kill()
         self.process.kill()
         self.process.wait()
-
-    def _explain(self, what: str) -> str:
-        lines = self.read_log().splitlines()[-LAST_LINES:]
-        return "\n".join([f"The product: {what}", "--- its log ends so:", *lines])
 
 
 def start_product(folder: Path, **settings: str) -> Running:
@@ -190,7 +197,7 @@ def find_processes(mark: Path) -> list[psutil.Process]:
     return found
 
 
-def find_job_processes(product: Running) -> list[psutil.Process]:
+def find_job_processes(product: Product) -> list[psutil.Process]:
     """Return what works on jobs now: the children of the worker, and their programs."""
     workers = [process for process in product.processes() if "jobs.worker" in command_of(process)]
     parents = {worker.pid for worker in workers}
@@ -226,7 +233,7 @@ def wait_for(condition: Callable[[], T], seconds: float, *, every: float = 0.1) 
         time.sleep(every)
 
 
-def open_client(product: Running, token: str = "") -> httpx.Client:
+def open_client(product: Product, token: str = "") -> httpx.Client:
     """Return a client of the routes, signed in by ``token`` (a cookie's value) unless that is empty."""
     cookies = {"mvf_session": token} if token else {}
     return httpx.Client(
@@ -235,7 +242,7 @@ def open_client(product: Running, token: str = "") -> httpx.Client:
 
 
 @contextmanager
-def beside(product: Running) -> Iterator[tuple[Services, Ports]]:
+def beside(product: Product) -> Iterator[tuple[Services, Ports]]:
     """Yield the services over a running product's own data, as one more process beside its web server."""
     settings = load_settings(product.environ)
     machine = read_machine_options(settings)

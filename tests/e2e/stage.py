@@ -9,22 +9,27 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from uuid import uuid4
 
 import pytest
 
 from config import PROJECT_ROOT
+from pipeline.models import Stage as Step
+from tests.e2e.holding import Hold
 from tests.e2e.running import find_free_port, plain_environment
 from tests.servers.supabase import LocalSupabase
 from tests.servers.weed import LocalS3
 
-Interruption = Callable[[], None]
+Interruption = Callable[..., None]
 
 
 @dataclass(frozen=True)
 class Stage:
     """What the product is started with, and what is stopped and started again at the moments of a story."""
 
+    hold: Hold
+    """Where its jobs can be made to stand still."""
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     moments: Mapping[str, Sequence[Interruption]] = field(default_factory=dict, repr=False)
 
@@ -46,8 +51,16 @@ class Stage:
             yield
             done.result()
 
+    @contextmanager
+    def going_on(self) -> Iterator[None]:
+        """Let the job go on that stands still, beside the body; on an interrupted stage it meets every outage."""
+        if not self.is_interrupted:
+            self.hold.let_go()
+        with self.interrupting("making"):
+            yield
 
-def make_stage(request: pytest.FixtureRequest, *, interrupted: bool) -> Stage:
+
+def make_stage(request: pytest.FixtureRequest, hold: Hold, *, interrupted: bool) -> Stage:
     """Return a stage with state in a new PostgreSQL database behind PostgREST and files in a new bucket."""
     supabase: LocalSupabase = request.getfixturevalue("local_supabase")
     s3: LocalS3 = request.getfixturevalue("local_s3")
@@ -78,27 +91,32 @@ def make_stage(request: pytest.FixtureRequest, *, interrupted: bool) -> Stage:
     )
     assert made.returncode == 0, made.stdout + made.stderr
     if not interrupted:
-        return Stage(environ)
+        return Stage(hold, environ)
 
-    def away(stop: Callable[[], None], start: Callable[[], None], seconds: float) -> Interruption:
-        def interrupt() -> None:
+    def away(stop: Callable[[], None], start: Callable[[], None]) -> Interruption:
+        def interrupt(meanwhile: Callable[[], None] = lambda: None) -> None:
             stop()
-            time.sleep(seconds)
+            meanwhile()
+            time.sleep(4.0)
             start()
             time.sleep(1.0)
 
         return interrupt
 
-    files = away(s3.stop, s3.start, 4.0)
-    rest = away(project.stop_rest, project.start_rest, 4.0)
-    database = away(project.stop_database, project.start_database, 4.0)
+    files = away(s3.stop, s3.start)
+    rest = away(project.stop_rest, project.start_rest)
+    database = away(project.stop_database, project.start_database)
 
     def files_and_rest() -> None:
-        """Have the files away the longest: no upload ends before, and nothing is made that nobody watches yet."""
+        """Have the files away the longest: no upload ends before."""
         s3.stop()
         rest()
         s3.start()
 
-    return Stage(
-        environ, {"upload": [files_and_rest], "making": [database, rest, files], "watching": [files, database]}
-    )
+    def making() -> None:
+        """Have the job meet each outage at a stage of its own, however quick the machine is."""
+        for service, until in ((database, Step.RENDER), (rest, Step.PUBLISH), (files, None)):
+            hold.wait()
+            service(partial(hold.let_go, until))
+
+    return Stage(hold, environ, {"upload": [files_and_rest], "making": [making], "watching": [files, database]})

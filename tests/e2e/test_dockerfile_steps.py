@@ -55,6 +55,9 @@ def started(build: Build, environ: dict[str, str], log: Path) -> Iterator[Runnin
     )
     try:
         yield product
+    except BaseException:
+        print(product.explain("its log"))
+        raise
     finally:
         product.kill_everything()
 

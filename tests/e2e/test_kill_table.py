@@ -22,7 +22,7 @@ from tests.media.talks import short_talk, write_video
 from tests.product.machine import Machine, running_machine, wait_for
 
 PORT = find_free_port()
-FINAL_S = 90
+FINAL_S = 240
 VICTIMS = ("job", "worker", "web", "queue", "cancel, then worker")
 _WORDS = {"worker": "jobs.worker", "web": "streamlit", "queue": "valkey-server", "cancel, then worker": "jobs.worker"}
 

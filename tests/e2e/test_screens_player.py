@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -13,12 +14,14 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, Viewport
 
 from jobs.models import JobStatus, ProcessingJob, User
 from jobs.ports import JobFinish
+from jobs.storage import result_key
 from tests.e2e.running import find_free_port
 from tests.product import Product
 from tests.screens import data
 from tests.screens.data import Recording
 from tests.screens.server import serve
 from tests.screens.studio import FAILED, LESSON, WAITING, WORKING, Studio, fill, open_studio
+from tests.vtt import Cue, parse_vtt
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--autoplay-policy=no-user-gesture-required"]
@@ -62,6 +65,15 @@ def context(browser: Browser, world: tuple[Product, User, str]) -> Iterator[Brow
 @pytest.fixture
 def page(context: BrowserContext) -> Page:
     return context.new_page()
+
+
+def read_result(world: tuple[Product, User, str], job: ProcessingJob, name: str) -> bytes:
+    key = result_key(world[1].id, job.video_id, job.id, job.stored_attempt, name)
+    return b"".join(world[0].ports.files.read(key))
+
+
+def read_captions(world: tuple[Product, User, str], job: ProcessingJob) -> list[Cue]:
+    return parse_vtt(read_result(world, job, "captions.vtt").decode())
 
 
 def open_page(page: Page, url: str) -> None:
@@ -219,11 +231,10 @@ def test_a_card_opens_its_video_and_back_returns(page: Page, world: tuple[Produc
 
 def test_it_plays_and_the_caption_is_the_one_that_is_spoken(page: Page, world: tuple[Product, User, str]) -> None:
     job = open_video(page, world)
-    product, user, _ = world
     page.get_by_role("button", name="Play", exact=True).click()
     wait_video(page, "video.currentTime > 1")
     page.get_by_role("button", name="Pause").click()
-    for start_ms, end_ms, text in product.services.videos.get_captions(user.id, job.id)[:6]:
+    for start_ms, end_ms, text in read_captions(world, job)[:6]:
         middle = (start_ms + end_ms) / 2000
         page.locator("video").evaluate("(video, at) => { video.currentTime = at }", middle)
         expect(page.locator(".caption span")).to_have_text(text)
@@ -235,7 +246,7 @@ def test_it_plays_and_the_caption_is_the_one_that_is_spoken(page: Page, world: t
 
 def test_a_line_of_the_transcript_jumps(page: Page, world: tuple[Product, User, str]) -> None:
     job = open_video(page, world)
-    start_ms, _, text = world[0].services.videos.get_captions(world[1].id, job.id)[5]
+    start_ms, _, text = read_captions(world, job)[5]
     page.locator(".lines button", has_text=text.replace("\n", " ")).click()
     wait_video(page, f"video.currentTime >= {start_ms / 1000}")
     assert seconds(page) < start_ms / 1000 + 5
@@ -278,8 +289,8 @@ def test_searching_the_transcript(page: Page, world: tuple[Product, User, str]) 
 
 def test_the_waveform_plays_a_seam(page: Page, world: tuple[Product, User, str]) -> None:
     job = open_video(page, world)
-    report = world[0].services.videos.get_report(world[1].id, job.id)
-    removed = report["cuts"]["removed"]  # type: ignore[index]
+    report = json.loads(read_result(world, job, "report.json"))
+    removed = report["cuts"]["removed"]
     longest = max(removed, key=lambda part: part["end_ms"] - part["start_ms"])
     before = sum(
         min(part["end_ms"], longest["start_ms"]) - part["start_ms"]
@@ -300,7 +311,7 @@ def test_the_waveform_plays_a_seam(page: Page, world: tuple[Product, User, str])
 
 def test_the_original_plays_at_the_same_place(page: Page, world: tuple[Product, User, str]) -> None:
     job = open_video(page, world)
-    start_ms, end_ms, text = world[0].services.videos.get_captions(world[1].id, job.id)[8]
+    start_ms, end_ms, text = read_captions(world, job)[8]
     page.locator("video").evaluate("(video, at) => { video.currentTime = at }", (start_ms + end_ms) / 2000)
     expect(page.locator(".caption span")).to_have_text(text)
     page.get_by_role("radio", name="Original").click()

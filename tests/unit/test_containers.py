@@ -13,6 +13,7 @@ import subprocess
 import sys
 from graphlib import TopologicalSorter
 from importlib.metadata import version
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,6 @@ OURS = {"web", "worker", "migrate", "bucket"}
 ONCE = {"migrate", "bucket"}
 IMAGES = ("web", "worker")
 BUILD_ARGUMENTS = {"TORCH", "TORCH_INDEX", "WHISPER_MODEL", "AUTO_EDITOR_URL", "AUTO_EDITOR_SHA256"}
-OF_CONTAINERS = {"REDIS_PASSWORD", "POSTGRES_PASSWORD", "DOMAIN", "SUBNET", "WEB_MEMORY", "WORKER_MEMORY"}
-"""Variables of the compose file that the product itself does not know; its head explains them."""
 SECRET = re.compile(r"KEY|SECRET|PASSWORD|TOKEN")
 
 
@@ -215,13 +214,27 @@ def check_modules(command: list[str] | tuple[str, ...]) -> None:
         assert importlib.util.find_spec(module) is not None, f"{module} is no module"
 
 
-def test_every_variable_is_known() -> None:
-    text = COMPOSE.read_text("utf-8")
-    head = text.partition("\nname:")[0]
-    used = find_variables(re.sub(r"^\s*#.*$", "", text, flags=re.MULTILINE))
-    assert used <= settings_names() | OF_CONTAINERS | BUILD_ARGUMENTS
-    assert {name for name in OF_CONTAINERS - {"POSTGRES_PASSWORD"} if not re.search(rf"\b{name}\b", head)} == set()
-    assert used & OF_CONTAINERS == OF_CONTAINERS
+def read_example() -> tuple[dict[str, str], dict[str, str]]:
+    """Return what .env.example explains with its defaults: settings of the product, and what is for containers."""
+    parts = (PROJECT_ROOT / ".env.example").read_text("utf-8").partition("# --- in containers")
+    product, containers = (dict(re.findall(r"^#([A-Z_0-9]+)=(.*)$", part, re.MULTILINE)) for part in parts[::2])
+    return product, containers
+
+
+def find_used() -> set[str]:
+    """Return every variable that the compose file puts in."""
+    return find_variables(re.sub(r"^\s*#.*$", "", COMPOSE.read_text("utf-8"), flags=re.MULTILINE))
+
+
+def test_every_variable_is_explained_and_none_in_vain() -> None:
+    product, containers = read_example()
+    assert find_used() <= set(product) | set(containers)
+    assert set(containers) == find_used() - set(product) | {"COMPOSE_PROFILES"}
+
+
+def test_a_variable_that_is_not_set_is_what_the_example_says() -> None:
+    _, containers = read_example()
+    assert read_document(containers) == read_document({})
 
 
 @pytest.mark.parametrize("name", sorted(OURS))
@@ -283,11 +296,14 @@ def test_what_is_elsewhere_replaces_the_queue() -> None:
     assert settings.base_url == "https://a.example"
 
 
-@pytest.mark.parametrize(("peer", "known"), [("172.31.85.3", "203.0.113.9"), ("198.51.100.1", "198.51.100.1")])
-def test_only_proxies_beside_it_tell_the_web_server_who_asks(peer: str, known: str) -> None:
+@pytest.mark.parametrize(
+    ("peer", "known"),
+    [("172.31.85.2", "203.0.113.9"), ("172.31.85.130", "172.31.85.130"), ("198.51.100.1", "198.51.100.1")],
+)
+def test_only_the_proxy_tells_the_web_server_who_asks(peer: str, known: str) -> None:
     document = read_document({})
     trusted = read_services({})["web"].environment["FORWARDED_ALLOW_IPS"]
-    assert trusted == document["networks"]["default"]["ipam"]["config"][0]["subnet"]
+    assert trusted == document["services"]["proxy"]["networks"]["default"]["ipv4_address"]
     heard: list[str] = []
 
     async def app(scope: Any, _receive: object, _send: object) -> None:
@@ -297,6 +313,16 @@ def test_only_proxies_beside_it_tell_the_web_server_who_asks(peer: str, known: s
     scope: Any = {"type": "http", "client": (peer, 1), "scheme": "http", "headers": headers}
     asyncio.run(ProxyHeadersMiddleware(app, trusted_hosts=trusted)(scope, None, None))  # type: ignore[arg-type]
     assert heard == [known]
+
+
+def test_nobody_else_gets_the_proxys_address() -> None:
+    for prefix in ("172.31.85", "10.9.8"):
+        document = read_document({"SUBNET": prefix})
+        network = document["networks"]["default"]["ipam"]["config"][0]
+        proxy = IPv4Address(document["services"]["proxy"]["networks"]["default"]["ipv4_address"])
+        subnet, others = IPv4Network(network["subnet"]), IPv4Network(network["ip_range"])
+        assert proxy in subnet and others.subnet_of(subnet) and proxy not in others
+        assert IPv4Address(network["gateway"]) in subnet and network["gateway"] != str(proxy)
 
 
 def published() -> dict[str, list[str]]:
@@ -360,7 +386,8 @@ def test_workers_are_as_many_as_wanted_and_have_time_to_give_a_job_back() -> Non
     worker = read_services({"WORKERS": "3"})["worker"].raw
     assert worker["deploy"]["replicas"] == "3"
     assert "container_name" not in worker and "ports" not in worker
-    assert float(worker["stop_grace_period"].removesuffix("s")) > 2 * STOP_S
+    drain_s = load_settings({}).drain_s
+    assert float(worker["stop_grace_period"].removesuffix("s")) > drain_s + 2 * STOP_S
     assert read_services({})["worker"].raw["deploy"]["replicas"] == "1"
 
 

@@ -1,7 +1,7 @@
 """Loaded by every Python that has this folder on its path: stops a job at a stage, so that a test can do its worst.
 
 The file ``stage`` in the folder that HOLD_DIR names says where. Who gets there first takes it away, leaves its process
-id in ``held``, and goes on when there is a file ``go``, or when the person cancels.
+id in ``held``, and goes on when there is a file ``go``, which it takes away too, or when the person cancels.
 """
 
 import os
@@ -31,6 +31,7 @@ def _report_and_hold(self: RunContext, stage: Stage, fraction: float) -> None:
     while not (_FOLDER / "go").exists():
         time.sleep(0.02)
         self.check_cancelled()
+    (_FOLDER / "go").unlink()
 
 
 RunContext.report = _report_and_hold  # type: ignore[method-assign]
