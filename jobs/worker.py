@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from adapters.rq_queue import run_worker
+from adapters.rq_worker import run_worker
 from config import Settings, SettingsError, load_settings
 from jobs import machine
 from jobs.equipment import describe_machine

@@ -903,14 +903,14 @@ SABOTEURS = (
     ),
     Saboteur(
         "a stop leaves the running job no time",
-        "adapters/rq_queue.py",
+        "adapters/rq_worker.py",
         "if number == signal.SIGINT or self._drain_s <= 0 or is_another:",
         "if True:",
         "tests/integration/test_worker_drain.py::test_the_running_job_ends_and_no_other_begins",
     ),
     Saboteur(
         "the grace never ends",
-        "adapters/rq_queue.py",
+        "adapters/rq_worker.py",
         "if time.monotonic() - self._requested_at >= self._drain_s:",
         "if False:",
         "tests/integration/test_worker_drain.py::test_a_job_without_grace_is_given_back[grace over]",
