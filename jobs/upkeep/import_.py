@@ -13,7 +13,7 @@ import shutil
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 
@@ -176,7 +176,8 @@ def _store(files: FileStore, file: ArchivedFile, path: Path, scratch: Path, prog
     if _hash(path) != file.sha256:
         raise ArchiveRefused(f"The archive is damaged: {file.key} is not what was written.")
     if files.local_path(file.key) is None:  # a store elsewhere only reads what it is given
-        files.put(file.key, path, on_progress=progress.follow(file.bytes))
+        with suppress(Conflict):  # an import that was killed had sent it, and the store has just put it in its place
+            files.put(file.key, path, on_progress=progress.follow(file.bytes))
     elif file.key.endswith("/original"):
         _send_original(files, file, path)
         progress.add(file.bytes)
