@@ -18,6 +18,7 @@ from itertools import islice
 from pathlib import Path
 
 from config import Settings
+from jobs.errors import Conflict
 from jobs.models import JobStatus, Role, StoredFile
 from jobs.outside import make_ports, read_machine_options
 from jobs.ports import FileStore, Ports
