@@ -25,6 +25,11 @@ BEAT_S = 2.0
 """Between two beats; each prolongs the lease, tells the progress and hears whether the person wants it to stop."""
 GRACE_S = 20.0
 """A run that was told to stop and still goes on after this time is killed with its children."""
+GRACE_IN_SPEECH_S = 1.5
+"""The same for a person's cancel while speech is written down: a window can't be interrupted, and takes seconds.
+Nothing but what was written before lies about then."""
+LOOK_S = 0.5
+"""Between two looks at a run that was told to stop."""
 
 
 class _Heart:
@@ -52,14 +57,17 @@ class _Heart:
     def _beat(self) -> None:
         raise NotImplementedError
 
+    def _grace_s(self) -> float:
+        return GRACE_S
+
     def _run(self) -> None:
         while not self._over.is_set():
             self._beat()
             if self.should_stop():
                 self._told_at = self._told_at or time.monotonic()
-                if time.monotonic() - self._told_at > GRACE_S:
+                if time.monotonic() - self._told_at > self._grace_s():
                     _kill_ourselves()
-            self._news.wait(BEAT_S)
+            self._news.wait(BEAT_S if self._told_at is None else LOOK_S)
             self._news.clear()
 
 
@@ -85,6 +93,9 @@ class Watch(_Heart):
         if progress.stage.value != self._stage:
             self._stage = progress.stage.value
             self._news.set()
+
+    def _grace_s(self) -> float:
+        return GRACE_IN_SPEECH_S if self.is_cancelled and self._stage == Stage.TRANSCRIBE.value else GRACE_S
 
     def _beat(self) -> None:
         if self.is_lost:
