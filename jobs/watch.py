@@ -11,6 +11,7 @@ import os
 import signal
 import threading
 import time
+from abc import ABC, abstractmethod
 from typing import Self
 
 from jobs.errors import StoreUnavailable
@@ -32,7 +33,7 @@ LOOK_S = 0.5
 """Between two looks at a run that was told to stop."""
 
 
-class _Heart:
+class _Heart(ABC):
     """Beats from a thread of its own, until it hears that the run has to stop; a run that does not is killed."""
 
     def __init__(self) -> None:
@@ -50,12 +51,13 @@ class _Heart:
         self._news.set()
         self._thread.join()
 
+    @abstractmethod
     def should_stop(self) -> bool:
         """Tell whether the run has to end now."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _beat(self) -> None:
-        raise NotImplementedError
+        """Ask, and tell, what there is to know now."""
 
     def _grace_s(self) -> float:
         return GRACE_S
