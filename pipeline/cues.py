@@ -19,7 +19,7 @@ from math import ceil
 from pipeline.lettering import lettering_for
 from pipeline.models import Cue, Word
 from pipeline.options import Style
-from pipeline.phrasing import BETWEEN_WORDS, Phrasing, ends_sentence, is_unspaced
+from pipeline.phrasing import AFTER_CLAUSE, AFTER_SENTENCE, BETWEEN_WORDS, Phrasing, ends_sentence, is_unspaced
 from pipeline.spans import Span, gather_spans
 from pipeline.timeline import Timeline
 
@@ -107,9 +107,17 @@ def order_words(words: Sequence[Word], duration_ms: int) -> tuple[Word, ...]:
 
 
 def build_cues(
-    words: Sequence[Word], *, shape: CueShape, timebase: Fraction, duration_ms: int, language: str
+    words: Sequence[Word],
+    *,
+    shape: CueShape,
+    timebase: Fraction,
+    duration_ms: int,
+    language: str,
+    seams: Sequence[tuple[int, int]] = (),
 ) -> tuple[Cue, ...]:
     """Return the captions of ``words`` (in output time) for a video of ``duration_ms`` at ``timebase`` frames a second.
+
+    ``seams`` are those of the Timeline: where a pause is cut short, the speaker still ended something.
 
     Guaranteed: lines within ``shape``, cues at most ``max_ms`` long, in order, without overlap, inside the video,
     gaps of none or at least 2 frames, each cue on screen while its words are spoken. Aimed at: ``min_ms``, the reading
@@ -119,7 +127,7 @@ def build_cues(
     if not spans:
         return ()
     gap_ms = min(_MAX_GAP_MS, ceil(2000 / timebase) + _ASS_STEP_MS)
-    running = _Running.of(spans, Phrasing(language), duration_ms)
+    running = _Running.of(spans, Phrasing(language), duration_ms, seams)
     groups = _group_spans(running, shape, gap_ms)
     times = _time_groups(running, groups, shape, gap_ms, duration_ms)
     return tuple(
@@ -146,15 +154,22 @@ class _Running:
     """How many pauses too long for any cue lie before each span."""
 
     @classmethod
-    def of(cls, spans: Sequence[Span], phrasing: Phrasing, duration_ms: int) -> _Running:
+    def of(
+        cls, spans: Sequence[Span], phrasing: Phrasing, duration_ms: int, seams: Sequence[tuple[int, int]]
+    ) -> _Running:
         costs, crossings, silences = [0.0], [0.0], [0]
-        for before, after in pairwise(spans):
+        for (before, after), left_out in zip(pairwise(spans), _left_out(spans, seams), strict=True):
             cost = phrasing.break_cost(before.text, after.text, spaced=after.spaced)
             pause = after.start_ms - before.end_ms
             crossing = _SENTENCE_INSIDE_COST if ends_sentence(before.text) else 0.0
             if pause >= _PAUSE_MS:
                 crossing += 30.0 + (pause - _PAUSE_MS) / 20
                 cost = min(cost, BETWEEN_WORDS) / 4
+            elif pause + left_out >= _PAUSE_MS and cost <= BETWEEN_WORDS:
+                # The viewer no longer sees it, but here the speaker ended a thought, whatever mark the model wrote.
+                # After "the" or "and" it was a hesitation, and what belongs together stays together.
+                crossing = _SENTENCE_INSIDE_COST
+                cost = AFTER_SENTENCE if cost <= AFTER_CLAUSE else cost / 4
             elif pause >= _PAUSE_MS // 2:
                 crossing += 4.0
                 cost *= 0.7
@@ -179,6 +194,21 @@ class _Running:
         """Return spans ``first`` to ``last`` (exclusive) as one line."""
         spans = self.spans[first:last]
         return spans[0].text + "".join(f" {span.text}" if span.spaced else span.text for span in spans[1:])
+
+
+def _left_out(spans: Sequence[Span], seams: Sequence[tuple[int, int]]) -> list[int]:
+    """Return how many milliseconds are cut out between each of ``spans`` and the next; a cut inside a span is none."""
+    left_out: list[int] = []
+    at = 0
+    for before, after in pairwise(spans):
+        while at < len(seams) and seams[at][0] < before.end_ms:
+            at += 1
+        total = 0
+        while at < len(seams) and seams[at][0] <= after.start_ms:
+            total += seams[at][1]
+            at += 1
+        left_out.append(total)
+    return left_out
 
 
 def _furthest(running: _Running, max_width: int) -> list[int]:

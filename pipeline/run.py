@@ -216,6 +216,7 @@ class VideoProcessor:
                 timebase=timeline.timebase,
                 duration_ms=timeline.duration_ms,
                 language=transcript.language,
+                seams=timeline.seams,
             )
 
     def choose_encoder(self) -> VideoEncoder:

@@ -97,6 +97,16 @@ class Timeline:
         return tuple((start, end) for start, end, kept in self.chunks if not kept)
 
     @property
+    def seams(self) -> tuple[tuple[int, int], ...]:
+        """The cuts that the result plays across: when in the result, and how much is left out, in milliseconds."""
+        passed = zip(self.chunks, self._offsets, strict=False)
+        return tuple(
+            (self.to_ms(offset), self.to_ms(end) - self.to_ms(start))
+            for (start, end, kept), offset in passed
+            if not kept and 0 < offset < self.kept_frames
+        )
+
+    @property
     def kept_frames(self) -> int:
         """Frames of the result."""
         return self._offsets[-1]

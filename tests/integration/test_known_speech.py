@@ -9,7 +9,7 @@ import json
 import re
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
+from itertools import pairwise, starmap
 from pathlib import Path
 
 import numpy as np
@@ -106,7 +106,9 @@ def test_pauses_are_out_by_the_rule_of_the_pace(delivered: Delivered) -> None:
     assert len(cuts) == len(expected), [(round(a), round(b)) for a, b in cuts]
     off = [max(abs(cut[0] - rule[0]), abs(cut[1] - rule[1])) for cut, rule in zip(cuts, expected, strict=True)]
     print(f"{len(cuts)} pauses cut, worst edge {max(off):.1f} ms off the rule (a frame is {FRAME_MS:.1f} ms)")
-    assert max(off) <= FRAME_MS + 1
+    report = json.loads((delivered.out / "report.json").read_text())
+    heard = json.loads((delivered.out / "transcript.json").read_text())["words"]
+    assert max(off) <= FRAME_MS + 1, (cuts[off.index(max(off))], expected[off.index(max(off))], report["cuts"], heard)
 
 
 def test_every_word_sounds_as_in_the_source(delivered: Delivered) -> None:
@@ -161,18 +163,31 @@ def lecture(request: pytest.FixtureRequest, weights: Path, tmp_path_factory: pyt
     return Delivered(made, source, folder / "out", timeline)
 
 
+def find_sentence(first: str, second: str) -> int | None:
+    """Return which of the sentences begins with these two words as heard, if one does."""
+    if bare(first) != "number":
+        return None
+    number = bare(second)
+    if number in NUMBERS:
+        return NUMBERS.index(number)
+    return int(number) - 1 if number in map(str, range(1, len(SENTENCES) + 1)) else None
+
+
 def test_captions_start_when_their_words_are_spoken(lecture: Delivered) -> None:
+    """Every pause before a sentence was cut short, so a cue begins there, whatever mark the recogniser wrote."""
+    words = [word["text"] for word in json.loads((lecture.out / "transcript.json").read_text())["words"]]
+    heard = [index for index in starmap(find_sentence, pairwise(words)) if index is not None]
     errors = []
     for start, _, text in read_cues(lecture.out / "captions.vtt"):
-        first, number, *_ = [*map(bare, text.split()), "", ""]
-        if first == "number" and number in (*NUMBERS, *map(str, range(1, 21))):
-            index = NUMBERS.index(number) if number in NUMBERS else int(number) - 1
+        index = find_sentence(*[*text.split(), "", ""][:2])
+        if index is not None:
             errors.append(start - lecture.to_output_ms(lecture.talk.words[index].start_ms))
     p95 = float(np.percentile(np.abs(errors), 95))
     print(
-        f"{len(errors)} of {len(SENTENCES)} sentences begin a cue; off by {np.median(errors):.0f} ms, p95 {p95:.0f} ms"
+        f"{len(errors)} of {len(heard)} sentences heard begin a cue, {np.median(errors):.0f} ms off, p95 {p95:.0f} ms"
     )
-    assert len(errors) >= len(SENTENCES) // 2  # two short sentences may share a cue
+    assert len(heard) > len(SENTENCES) // 2  # what is heard is the recogniser's; fewer would show little
+    assert len(errors) == len(heard)
     assert p95 <= 250
 
 

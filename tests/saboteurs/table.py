@@ -409,6 +409,20 @@ SABOTEURS = (
         "tests/unit/test_cues.py::test_hard_rules_hold_for_random_talks",
     ),
     Saboteur(
+        "pauses that were cut forgotten",
+        "pipeline/cues.py",
+        "total += seams[at][1]",
+        "total += 0",
+        "tests/unit/test_cues.py::test_a_cue_begins_behind_a_pause_that_was_cut_short",
+    ),
+    Saboteur(
+        "cues broken at every hesitation",
+        "pipeline/cues.py",
+        "pause + left_out >= _PAUSE_MS and cost <= BETWEEN_WORDS:",
+        "pause + left_out >= _PAUSE_MS:",
+        "tests/unit/test_cues.py::test_a_hesitation_that_was_cut_short_parts_nothing",
+    ),
+    Saboteur(
         "gaps of one frame",
         "pipeline/cues.py",
         "ceil(2000 / timebase) + _ASS_STEP_MS",

@@ -304,6 +304,42 @@ def test_thirty_thousand_words_take_seconds_at_most() -> None:
         assert time.process_time() - began < 4  # under 1 s on an idle machine
 
 
+SEAMED = "one is a rose, two stands near the river, three was found in the garden, four is a house"
+
+
+def lay_out_cut(text: str, *, cut_after: str, left_out_ms: int) -> list[list[str]]:
+    """Return the cues of ``text`` as lists of lines where a cut took all but 300 ms of a pause behind ``cut_after``."""
+    words, seams, at = [], [], 0
+    for token in text.split():
+        words.append(word(at, at + 250, f" {token}"))
+        at += 250
+        if token.strip(",") in cut_after.split():
+            seams.append((at + 150, left_out_ms))
+            at += 300
+    cues = build_cues(words, shape=WIDE, timebase=FPS, duration_ms=at + 500, language="en", seams=seams)
+    return [list(cue.lines) for cue in cues]
+
+
+def test_a_cue_begins_behind_a_pause_that_was_cut_short() -> None:
+    pauses = "rose river garden"
+    assert len(lay_out_cut(SEAMED, cut_after=pauses, left_out_ms=100)) == 2  # a comma alone says too little
+    cues = [lines[0].split()[0] for lines in lay_out_cut(SEAMED, cut_after=pauses, left_out_ms=1200)]
+    assert cues == ["one", "two", "three", "four"]
+
+
+def test_a_pause_that_was_cut_short_is_where_text_without_marks_breaks() -> None:
+    text, pauses = SEAMED.replace(",", ""), {"rose", "river", "garden"}
+    for left_out_ms, kept in ((100, False), (1200, True)):
+        cues = lay_out_cut(text, cut_after=" ".join(pauses), left_out_ms=left_out_ms)
+        lasts = [lines[-1].split()[-1] for lines in cues[:-1]]
+        assert (set(lasts) <= pauses) == kept, cues
+
+
+def test_a_hesitation_that_was_cut_short_parts_nothing() -> None:
+    cues = lay_out_cut(SEAMED, cut_after="a the", left_out_ms=1200)
+    assert not any(line.endswith((" a", " the")) for lines in cues for line in lines)
+
+
 def test_map_words_follows_the_cut() -> None:
     timeline = Timeline.from_kept(FPS, 300, [(30, 60), (90, 150)])  # 1-2 s, 3-5 s
     words = [

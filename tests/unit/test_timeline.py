@@ -113,6 +113,12 @@ def test_frames_start_at_the_nearest_millisecond(timebase: str, frame: int, expe
     assert Timeline.uncut(Fraction(timebase), 10).to_ms(frame) == expected
 
 
+def test_seams_are_the_cuts_that_the_result_plays_across() -> None:
+    timeline = Timeline.from_kept(Fraction(25), 200, [(10, 20), (45, 100), (125, 150)])
+    assert timeline.seams == ((400, 1000), (2600, 1000))  # what is cut before and behind is no seam
+    assert Timeline.uncut(Fraction(25), 200).seams == Timeline.from_kept(Fraction(25), 200, []).seams == ()
+
+
 def test_duration_is_that_of_the_kept_frames() -> None:
     assert kept_of((0, 10), (15, 20)).duration_ms == 500
     assert kept_of((0, 1), (15, 16)).duration_ms == 67
