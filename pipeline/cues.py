@@ -19,7 +19,7 @@ from math import ceil
 from pipeline.lettering import lettering_for
 from pipeline.models import Cue, Word
 from pipeline.options import Style
-from pipeline.phrasing import AFTER_CLAUSE, AFTER_SENTENCE, BETWEEN_WORDS, Phrasing, ends_sentence, is_unspaced
+from pipeline.phrasing import AFTER_SENTENCE, BETWEEN_WORDS, Phrasing, ends_sentence, is_unspaced
 from pipeline.spans import Span, gather_spans
 from pipeline.timeline import Timeline
 
@@ -168,8 +168,7 @@ class _Running:
             elif pause + left_out >= _PAUSE_MS and cost <= BETWEEN_WORDS:
                 # The viewer no longer sees it, but here the speaker ended a thought, whatever mark the model wrote.
                 # After "the" or "and" it was a hesitation, and what belongs together stays together.
-                crossing = _SENTENCE_INSIDE_COST
-                cost = AFTER_SENTENCE if cost <= AFTER_CLAUSE else cost / 4
+                crossing, cost = _SENTENCE_INSIDE_COST, AFTER_SENTENCE
             elif pause >= _PAUSE_MS // 2:
                 crossing += 4.0
                 cost *= 0.7

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _ctypes
 import ctypes
 import threading
 from functools import lru_cache
@@ -23,11 +24,17 @@ _CHARS_UTF8 = 1
 _POS_CHARACTER = 1
 _PARAMETER_RATE = 1
 _BUFFER_MS = 200
+_lock = threading.Lock()
+"""The library has global state, so there is one at a time."""
 _SYNTH_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 
 
 class _Espeak:
-    """The one espeak-ng of this process. The library has global state, so calls are made one at a time."""
+    """An espeak-ng that was just loaded and has said nothing yet.
+
+    Its oscillators go on from where the utterance before left them, whatever the library's own reset does: loaded anew
+    for each, what is spoken depends on nothing that was spoken before. That takes some milliseconds.
+    """
 
     def __init__(self) -> None:
         library = ctypes.CDLL(espeakng_loader.get_library_path())
@@ -48,8 +55,11 @@ class _Espeak:
         self._library = library
         self._blocks: list[Samples] = []
         self._callback = _SYNTH_CALLBACK(self._collect)  # kept: ctypes frees what nobody holds
-        self._lock = threading.Lock()
         library.espeak_SetSynthCallback(self._callback)
+
+    def close(self) -> None:
+        self._library.espeak_Terminate()
+        _ctypes.dlclose(self._library._handle)
 
     def _collect(self, samples: ctypes._Pointer[ctypes.c_short], count: int, _events: int | None) -> int:
         if samples and count > 0:
@@ -58,21 +68,14 @@ class _Espeak:
 
     def speak(self, text: str, voice: str, rate_wpm: int) -> Samples:
         encoded = text.encode() + b"\0"
-        with self._lock:
-            self._blocks.clear()
-            if self._library.espeak_SetVoiceByName(voice.encode()) != 0:
-                raise ValueError(f"espeak-ng has no voice {voice!r}")
-            self._library.espeak_SetParameter(_PARAMETER_RATE, rate_wpm, 0)
-            status = self._library.espeak_Synth(encoded, len(encoded), 0, _POS_CHARACTER, 0, _CHARS_UTF8, None, None)
-            self._library.espeak_Synchronize()
-            if status != 0 or not self._blocks:
-                raise RuntimeError(f"espeak-ng said nothing for {text!r} (status {status})")
-            return np.concatenate(self._blocks)
-
-
-@lru_cache(maxsize=1)
-def _espeak() -> _Espeak:
-    return _Espeak()
+        if self._library.espeak_SetVoiceByName(voice.encode()) != 0:
+            raise ValueError(f"espeak-ng has no voice {voice!r}")
+        self._library.espeak_SetParameter(_PARAMETER_RATE, rate_wpm, 0)
+        status = self._library.espeak_Synth(encoded, len(encoded), 0, _POS_CHARACTER, 0, _CHARS_UTF8, None, None)
+        self._library.espeak_Synchronize()
+        if status != 0 or not self._blocks:
+            raise RuntimeError(f"espeak-ng said nothing for {text!r} (status {status})")
+        return np.concatenate(self._blocks)
 
 
 @lru_cache(maxsize=1024)
@@ -80,9 +83,13 @@ def speak(text: str, voice: str = "en", rate_wpm: int = _DEFAULT_WPM) -> Samples
     """Return ``text`` spoken, mono at `VOICE_RATE`, with the short silences that espeak-ng leaves at its edges.
 
     ``voice`` is an espeak-ng voice such as ``en``, ``en-us``, ``de``, ``fr``. Raises `ValueError` for an unknown one.
-    The samples are read-only and remembered: the oscillators keep their phases, so a second synthesis of the same text
-    sounds the same but differs in its samples.
+    The samples are read-only, remembered, and the same wherever and whenever they are made.
     """
-    samples = _espeak().speak(text, voice, rate_wpm)
+    with _lock:
+        espeak = _Espeak()
+        try:
+            samples = espeak.speak(text, voice, rate_wpm)
+        finally:
+            espeak.close()
     samples.setflags(write=False)
     return samples
