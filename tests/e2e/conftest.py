@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 pytest.register_assert_rewrite("tests.e2e.journey")  # else it does not say what it compared
 
+from tests.e2e.person import SOON_MS  # noqa: E402
 from tests.e2e.running import Product, Running, running_product  # noqa: E402
+
+expect.set_options(timeout=SOON_MS)
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = [

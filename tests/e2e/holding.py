@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import psutil
 
 from config import PROJECT_ROOT
 from pipeline.models import Stage
-from tests.e2e.running import wait_for
-
-HELD_S = 240.0
-"""A job of less than a minute of video reaches any stage within, on a slow, busy machine too."""
+from tests.product.machine import wait_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,7 @@ class Hold:
     """Where a test and the processes of the jobs meet: an empty folder."""
 
     folder: Path
+    _given_up: threading.Event = field(default_factory=threading.Event, init=False, repr=False)
 
     @property
     def environ(self) -> Mapping[str, str]:
@@ -27,18 +28,26 @@ class Hold:
         return {"HOLD_DIR": str(self.folder), "PYTHONPATH": path}
 
     def at(self, stage: Stage) -> None:
-        """Have the next job that gets there stand still."""
-        (self.folder / "held").unlink(missing_ok=True)
+        """Have the next job that gets there stand still; what was asked for before is forgotten."""
+        for name in ("held", "go"):
+            (self.folder / name).unlink(missing_ok=True)
         part = self.folder / "stage.part"
         part.write_text(stage.value, "utf-8")
         part.rename(self.folder / "stage")
 
-    def wait(self) -> None:
-        """Wait until a job stands still. Raises `AssertionError`."""
-        assert wait_for(lambda: (self.folder / "held").exists(), HELD_S), "no job got there"
+    def wait(self) -> psutil.Process:
+        """Wait until a job stands still, and return its process. Raises `AssertionError`, after `give_up` at once."""
+        held = self.folder / "held"
+        wait_for(lambda: held.exists() or self._given_up.is_set(), label="a job that stands still")
+        assert held.exists(), "it is waited for no more"
+        return psutil.Process(int(held.read_text("utf-8")))
 
     def let_go(self, until: Stage | None = None) -> None:
         """Let the job go on: to its end, or to another stage."""
         if until:
             self.at(until)
         (self.folder / "go").touch()
+
+    def give_up(self) -> None:
+        """End every `wait`: the test has failed."""
+        self._given_up.set()

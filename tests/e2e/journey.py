@@ -6,7 +6,6 @@ import json
 import re
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -22,6 +21,7 @@ from tests.e2e.running import Product, beside
 from tests.e2e.stage import Stage
 from tests.media.speech import talk
 from tests.media.talks import write_video
+from tests.vtt import Cue, parse_vtt
 
 NAME = "Lesson one"
 RENAMED = "Lesson one, “cut” & done"
@@ -41,15 +41,11 @@ REMEMBER_NEWS = """() => {
   }).observe(document, { subtree: true, childList: true, characterData: true })
 }"""
 """Keeps every title and toast of a page; a reload would forget them."""
-
-
-@dataclass(frozen=True)
-class Cue:
-    """One caption of a WebVTT file, in seconds."""
-
-    start: float
-    end: float
-    text: str
+STOP_WHERE_IT_PLAYS = """{
+  video.hasPlayed = false
+  video.addEventListener("playing", () => { video.hasPlayed = true; video.pause() }, { once: true })
+}"""
+"""Stops the player as soon as it plays."""
 
 
 def write_lesson(folder: Path) -> Path:
@@ -160,24 +156,13 @@ def read_job_id(page: Page) -> str:
 
 
 def read_cues(page: Page, job: str) -> Sequence[Cue]:
-    """Return the captions of a version as the file has them."""
+    """Return the captions of a version as the file has them, each on one line."""
     answer = page.request.get(f"/api/jobs/{job}/files/captions.vtt")
     assert answer.headers["content-type"].startswith("text/vtt")
-    cues: list[Cue] = []
-    for block in answer.text().strip().split("\n\n")[1:]:
-        times, *lines = block.split("\n")
-        start, _, end = times.partition(" --> ")
-        cues.append(Cue(start=seconds(start), end=seconds(end), text=" ".join(lines)))
+    cues = [(start, end, text.replace("\n", " ")) for start, end, text in parse_vtt(answer.text())]
     assert len(cues) >= 3
-    assert "lesson" in " ".join(cue.text for cue in cues).lower()
+    assert "lesson" in " ".join(text for _, _, text in cues).lower()
     return cues
-
-
-def seconds(clock: str) -> float:
-    total = 0.0
-    for part in clock.split(":"):
-        total = total * 60 + float(part)
-    return total
 
 
 def run(page: Page, script: str) -> object:
@@ -187,7 +172,7 @@ def run(page: Page, script: str) -> object:
 
 def wait_until(page: Page, script: str) -> None:
     """Wait until a script says yes about the player's ``video``."""
-    for _ in range(150):
+    for _ in range(SOON_MS // 100):
         if run(page, script):
             return
         page.wait_for_timeout(100)
@@ -208,29 +193,31 @@ def watch_it(page: Page) -> None:
 
 def read_captions_on_screen(page: Page, cues: Sequence[Cue]) -> None:
     """Look at the middle of each caption, and between two that are apart."""
-    for cue in cues:
-        run(page, f"{{ video.currentTime = {(cue.start + cue.end) / 2} }}")
+    for start, end, text in cues:
+        run(page, f"{{ video.currentTime = {(start + end) / 2000} }}")
         wait_until(page, "!video.seeking")
         expect(page.locator(".screen .caption")).to_be_visible()
-        expect(page.locator(".screen .caption")).to_have_text(cue.text)  # line breaks count as spaces
+        expect(page.locator(".screen .caption")).to_have_text(text)  # line breaks count as spaces
         current = page.locator(".transcript .lines button[aria-current=true] span")
-        expect(current).to_have_text(cue.text)
-    for before, after in pairwise(cues):
-        if after.start - before.end > 0.4:
-            run(page, f"{{ video.currentTime = {(before.end + after.start) / 2} }}")
+        expect(current).to_have_text(text)
+    for (_, before, _), (after, _, _) in pairwise(cues):
+        if after - before > 400:
+            run(page, f"{{ video.currentTime = {(before + after) / 2000} }}")
             wait_until(page, "!video.seeking")
             expect(page.locator(".screen .caption")).to_be_hidden()
 
 
 def jump_by_transcript(page: Page, cues: Sequence[Cue]) -> None:
+    """Click lines: each plays from its cue on, and is stopped there, so that it does not matter when anybody looks."""
     lines = page.locator(".transcript .lines button")
     expect(lines).to_have_count(len(cues))
     for at in (len(cues) - 1, 0, len(cues) // 2):
+        start, end, _ = cues[at]
+        run(page, STOP_WHERE_IT_PLAYS)
         lines.nth(at).click()
-        cue = cues[at]
-        wait_until(page, f"!video.seeking && video.currentTime >= {cue.start - 0.05} && video.currentTime < {cue.end}")
+        wait_until(page, "video.hasPlayed && video.paused && !video.seeking")
+        wait_until(page, f"video.currentTime >= {start / 1000 - 0.05} && video.currentTime < {end / 1000}")
         expect(lines.nth(at)).to_have_attribute("aria-current", "true")
-    run(page, "video.pause()")
 
 
 def download_everything(ada: Person, job: str, cues: Sequence[Cue], folder: Path) -> None:
@@ -244,9 +231,9 @@ def download_everything(ada: Person, job: str, cues: Sequence[Cue], folder: Path
         assert save_other(ada, label, folder / f"other.{name}") == f"{NAME}.{name}"
     original = {name: (folder / f"other.{name}").read_text("utf-8") for name in ("srt", "vtt", "txt")}
     assert original["vtt"].startswith("WEBVTT") and original["srt"].startswith("1\n")
-    for text in original.values():
-        words = " ".join(text.split())
-        assert all(cue.text.split()[0] in words for cue in cues)
+    for file in original.values():
+        words = " ".join(file.split())
+        assert all(text.split()[0] in words for _, _, text in cues)
 
     assert save_other(ada, "Everything, ZIP", folder / "all.zip") == f"{NAME}.zip"
     with zipfile.ZipFile(folder / "all.zip") as archive:

@@ -10,10 +10,11 @@ from urllib.parse import urlsplit
 from playwright.sync_api import ConsoleMessage, Download, Locator, Page, Request, expect
 
 from tests.e2e.running import Running
+from tests.product.machine import LONG_S
 
-SOON_MS = 20_000
-MADE_MS = 240_000
-"""For a job of less than a minute of video on a slow, busy machine."""
+SOON_MS = 60_000
+"""The limit of a wait for a page, by which nothing is measured."""
+MADE_MS = round(LONG_S * 1000)
 
 _HARMLESS = (
     # Streamlit asks below the page's own path first, and goes on at the root
@@ -118,7 +119,7 @@ class Person:
 
     def wait_for_cookie(self, *, present: bool) -> None:
         """Wait until the browser holds the login cookie, or does not."""
-        for _ in range(100):
+        for _ in range(SOON_MS // 100):
             if any(cookie.get("name") == "mvf_session" for cookie in self.page.context.cookies()) == present:
                 return
             self.page.wait_for_timeout(100)
@@ -134,7 +135,7 @@ class Person:
         self.go("Upload")
         self.page.locator(".uploader input[type=file]").set_input_files(path)
         row = self.page.locator(".uploader li").filter(has_text=path.name)
-        expect(row).to_have_attribute("data-state", "done", timeout=60_000)
+        expect(row).to_have_attribute("data-state", "done", timeout=MADE_MS)
 
     def card(self, title: str) -> Locator:
         """Return the card of a video in the list."""

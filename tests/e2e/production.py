@@ -21,12 +21,12 @@ from config import PROJECT_ROOT, load_settings
 from tests.containers import images
 from tests.containers.compose import Service, read_env, read_services
 from tests.containers.dockerfile import read_command, read_settings
-from tests.e2e.running import Product, wait_for
+from tests.e2e.running import Product
+from tests.product.machine import LONG_S, wait_for
 from tests.servers.guarded import GuardedServer, ServerMissing, find_free_port, make_folder, remove_folder
 from tests.servers.postgres import Postgres, find_binaries
 from tests.servers.postgrest import read_binary
 
-HEALTHY_S, DONE_S = 120.0, 120.0
 ENTER = 'cd "$0" && exec "$@"'
 
 
@@ -41,7 +41,6 @@ class Production:
         self._folder = make_folder("production")
         self._programs = self._folder / "bin"
         self._data_dir, self._temporary = self._folder / "data", self._folder / "tmp"
-        self._workers: list[GuardedServer] = []
         with ExitStack() as undo:
             undo.callback(remove_folder, self._folder)
             self._undo = undo
@@ -120,13 +119,15 @@ class Production:
             environ=self._environ(service),
         )
         self._undo.callback(server.stop)
-        if service.name == "worker":
-            self._workers.append(server)
 
     def _wait_healthy(self, service: Service) -> None:
         command = self._health(service)
-        is_healthy = not command or wait_for(lambda: self._run(service, command).returncode == 0, HEALTHY_S)
-        assert is_healthy, f"{service.name} is not healthy:\n{self.product.read_log()[-4000:]}"
+        wait_for(
+            lambda: not command or self._run(service, command).returncode == 0,
+            every_s=1.0,  # each look starts a program
+            label=f"{service.name}, healthy",
+            explain=lambda: self.product.read_log()[-4000:],
+        )
 
     def _run_once(self, service: Service) -> None:
         done = self._run(service, self._command(service))
@@ -140,7 +141,7 @@ class Production:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=DONE_S,
+            timeout=LONG_S,
         )
 
     def _environ(self, service: Service) -> dict[str, str]:

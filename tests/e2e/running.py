@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -22,12 +19,12 @@ from config import PROJECT_ROOT, load_settings
 from jobs.outside import make_ports, read_limits, read_machine_options
 from jobs.ports import Ports
 from jobs.service import Services, SignIn, SignUp, build_services
+from tests.product.machine import LONG_S, wait_for
+from tests.servers.guarded import find_free_port
 
-T = TypeVar("T")
-
-START_S = 90.0
-STOP_S = 30.0
 LAST_LINES = 60
+GONE_S = 30.0
+"""A process that was told to end, or whose parent has, is gone within, on a busy machine too."""
 
 
 class Trouble(AssertionError):
@@ -78,6 +75,15 @@ class Product:
         folders = (self.data_dir / "work", self.data_dir / "tmp", self.temporary)
         return sorted(path for folder in folders if folder.is_dir() for path in folder.rglob("*") if path.is_file())
 
+    def wait_gone(self) -> None:
+        """Wait until no process of it lives. Raises `AssertionError`."""
+        wait_for(
+            lambda: not self.processes(),
+            within_s=GONE_S,
+            label="the end of all its processes",
+            explain=lambda: [command_of(process) for process in self.processes()],
+        )
+
     def explain(self, what: str) -> str:
         """Return ``what`` with the last lines of its log."""
         lines = self.read_log().splitlines()[-LAST_LINES:]
@@ -91,7 +97,7 @@ class Running(Product):
     process: subprocess.Popen[bytes]
 
     def wait_ready(self) -> None:
-        """Wait until every part answers. Raises `Trouble` when it ends or takes too long."""
+        """Wait until every part answers. Raises `Trouble` when it ends, `AssertionError` when it takes too long."""
         last = ""
 
         def is_ready() -> bool:
@@ -104,20 +110,17 @@ class Running(Product):
                 return answer.status_code == 200
             return False
 
-        if not wait_for(is_ready, START_S):
-            raise Trouble(self.explain(f"it was not ready in time: {last}"))
+        wait_for(is_ready, label="all of it answers", explain=lambda: self.explain(last))
 
     def stop(self) -> int:
-        """Stop it as Ctrl-C does and return its exit status. Raises `Trouble` when a process is left."""
+        """Stop it as Ctrl-C does and return its exit status. Raises `AssertionError` when a process is left."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
         try:
-            status = self.process.wait(STOP_S)
+            status = self.process.wait(LONG_S)
         except subprocess.TimeoutExpired:
             raise Trouble(self.explain("it did not stop")) from None
-        if not wait_for(lambda: not self.processes(), 5):
-            left = [" ".join(command_of(process)) for process in self.processes()]
-            raise Trouble(self.explain(f"it left processes behind: {left}"))
+        self.wait_gone()
         return status
 
     def kill_everything(self) -> None:
@@ -178,13 +181,6 @@ def plain_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in ours}
 
 
-def find_free_port() -> int:
-    """Return a port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def find_processes(mark: Path) -> list[psutil.Process]:
     """Return the living processes whose command or environment names ``mark``, other than this one."""
     found: list[psutil.Process] = []
@@ -220,17 +216,6 @@ def command_of(process: psutil.Process) -> list[str]:
 def rss_bytes(process: psutil.Process) -> int:
     """Return the memory a process holds now."""
     return int(process.memory_info().rss)
-
-
-def wait_for(condition: Callable[[], T], seconds: float, *, every: float = 0.1) -> T | None:
-    """Return the first true value of ``condition``, None when there is none within ``seconds``."""
-    end = time.monotonic() + seconds
-    while True:
-        if value := condition():
-            return value
-        if time.monotonic() > end:
-            return None
-        time.sleep(every)
 
 
 def open_client(product: Product, token: str = "") -> httpx.Client:

@@ -1,4 +1,4 @@
-"""Where a story takes place: on the embedded defaults, or on real services, which may go away in its middle."""
+"""Where a story takes place: on the embedded defaults, or on real services that go away in its middle."""
 
 from __future__ import annotations
 
@@ -17,11 +17,15 @@ import pytest
 from config import PROJECT_ROOT
 from pipeline.models import Stage as Step
 from tests.e2e.holding import Hold
-from tests.e2e.running import find_free_port, plain_environment
+from tests.e2e.running import plain_environment
+from tests.servers.guarded import find_free_port
 from tests.servers.supabase import LocalSupabase
 from tests.servers.weed import LocalS3
 
-Interruption = Callable[..., None]
+AWAY_S, BETWEEN_S = 2.0, 0.5
+"""How long a service is away, beside the time it takes to stop and to start; and back, before the next one goes."""
+
+Interruption = Callable[..., object]
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,10 @@ class Stage:
 
     @contextmanager
     def interrupting(self, moment: str) -> Iterator[None]:
-        """Interrupt the services beside the body, one after the other; ends when all of them are back."""
+        """Interrupt the services beside the body, one after the other; ends when all of them are back.
+
+        Where the body fails, no job is waited for any more.
+        """
 
         def run() -> None:
             for interrupt in self.moments.get(moment, ()):
@@ -48,7 +55,11 @@ class Stage:
 
         with ThreadPoolExecutor(1, thread_name_prefix=f"interrupting-{moment}") as beside:
             done = beside.submit(run)
-            yield
+            try:
+                yield
+            except BaseException:
+                self.hold.give_up()
+                raise
             done.result()
 
     @contextmanager
@@ -60,8 +71,26 @@ class Stage:
             yield
 
 
-def make_stage(request: pytest.FixtureRequest, hold: Hold, *, interrupted: bool) -> Stage:
-    """Return a stage with state in a new PostgreSQL database behind PostgREST and files in a new bucket."""
+def make_outage(stop: Callable[[], None], start: Callable[[], None]) -> Interruption:
+    """Return what has a service away for a while, and back afterwards whatever happens ``meanwhile``."""
+
+    def interrupt(meanwhile: Callable[[], None] = lambda: None) -> None:
+        stop()
+        try:
+            meanwhile()
+            time.sleep(AWAY_S)
+        finally:
+            start()
+        time.sleep(BETWEEN_S)
+
+    return interrupt
+
+
+def make_interrupted_stage(request: pytest.FixtureRequest, hold: Hold) -> Stage:
+    """Return a stage with state in a new PostgreSQL database behind PostgREST and files in a new bucket.
+
+    Each of the three is stopped and started again while a file is uploaded, made into a video, or watched.
+    """
     supabase: LocalSupabase = request.getfixturevalue("local_supabase")
     s3: LocalS3 = request.getfixturevalue("local_s3")
     name = f"stage{uuid4().hex[:12]}"
@@ -90,28 +119,17 @@ def make_stage(request: pytest.FixtureRequest, hold: Hold, *, interrupted: bool)
         check=False,
     )
     assert made.returncode == 0, made.stdout + made.stderr
-    if not interrupted:
-        return Stage(hold, environ)
-
-    def away(stop: Callable[[], None], start: Callable[[], None]) -> Interruption:
-        def interrupt(meanwhile: Callable[[], None] = lambda: None) -> None:
-            stop()
-            meanwhile()
-            time.sleep(4.0)
-            start()
-            time.sleep(1.0)
-
-        return interrupt
-
-    files = away(s3.stop, s3.start)
-    rest = away(project.stop_rest, project.start_rest)
-    database = away(project.stop_database, project.start_database)
+    files = make_outage(s3.stop, s3.start)
+    rest = make_outage(project.stop_rest, project.start_rest)
+    database = make_outage(project.stop_database, project.start_database)
 
     def files_and_rest() -> None:
         """Have the files away the longest: no upload ends before."""
         s3.stop()
-        rest()
-        s3.start()
+        try:
+            rest()
+        finally:
+            s3.start()
 
     def making() -> None:
         """Have the job meet each outage at a stage of its own, however quick the machine is."""

@@ -11,11 +11,11 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from jobs.models import JobStatus, VideoQuery
 from jobs.service import Services, SignIn
-from tests.e2e.running import beside, sign_up, wait_for
+from tests.e2e.person import SOON_MS
+from tests.e2e.running import beside, sign_up
 from tests.e2e.web_server import WebServer
 from tests.media.clips import silent_clip
-
-SOON_MS = 20_000
+from tests.product.machine import wait_for
 
 
 @pytest.fixture(scope="module")
@@ -115,12 +115,12 @@ def test_anybodys_job_is_stopped(page: Page, services: Services, ben: SignIn, tm
     row.get_by_role("button", name="Stop: ben").click()
     expect(row).to_contain_text("Stopped", timeout=SOON_MS)
     expect(row.get_by_role("button")).to_have_count(0)
-    assert wait_for(
+    wait_for(
         lambda: (
             [card.job.status for card in services.videos.list_cards(ben.user.id, VideoQuery()).items]
             == [JobStatus.CANCELLED]
         ),
-        10,
+        label="the cancelled job",
     )
 
 

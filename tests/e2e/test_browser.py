@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, sync_playwright
 
+from tests.e2e.person import SOON_MS
 from tests.media.shared import MEDIA
 from tests.media.talks import run_command, short_talk, write_video
 
@@ -83,7 +84,7 @@ def page(result: Path) -> Iterator[Page]:
 
 def test_it_plays(page: Page) -> None:
     page.evaluate(f"{VIDEO}.play()")
-    page.wait_for_function(f"{VIDEO}.currentTime > 1", timeout=15_000)
+    page.wait_for_function(f"{VIDEO}.currentTime > 1", timeout=SOON_MS)
     assert page.evaluate(f"{VIDEO}.error") is None
     assert page.evaluate(f"{VIDEO}.videoWidth") > 0
     assert page.evaluate(f"{VIDEO}.getVideoPlaybackQuality().corruptedVideoFrames") == 0

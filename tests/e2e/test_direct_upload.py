@@ -16,16 +16,18 @@ from adapters.s3_bucket import prepare_bucket
 from jobs.models import VideoQuery
 from jobs.service import Services
 from jobs.storage import original_key
-from tests.e2e.running import beside, sign_up, wait_for
+from tests.e2e.person import MADE_MS, SOON_MS
+from tests.e2e.running import beside, sign_up
 from tests.e2e.web_server import WebServer
 from tests.media.clips import silent_clip, text_file
 from tests.product.bucket import list_bucket
+from tests.product.machine import wait_for
 from tests.servers.weed import LocalS3
 
 SLOW, FAST = 6_000_000, -1
 """Bytes a second that the browser sends; -1 is as fast as it can."""
 MB = 1_000_000
-SOON_MS, ARRIVED_MS = 20_000, 90_000
+ARRIVED_MS = MADE_MS
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ class Uploader:
     def wait_percent(self, path: Path, least: int) -> None:
         """Wait until a bar shows at least so much."""
         bar = self.row(path).get_by_role("progressbar")
-        for _ in range(600):
+        for _ in range(ARRIVED_MS // 100):
             if int(bar.get_attribute("aria-valuenow") or -1) >= least:
                 return
             self.page.wait_for_timeout(100)
@@ -104,7 +106,7 @@ class Uploader:
             begun = self.services.uploads.list_open(self.user_id)
             return bool(begun) and len(self.services.uploads.get(self.user_id, begun[0].upload.id).parts) >= least
 
-        for _ in range(300):
+        for _ in range(ARRIVED_MS // 200):
             if count():
                 return
             self.page.wait_for_timeout(200)
@@ -284,8 +286,8 @@ def test_a_cancelled_file_leaves_nothing_in_the_bucket(uploader: Uploader, clip:
     assert uploader.store.list()
     uploader.press("Cancel", file)
     expect(uploader.row(file)).to_have_count(0)
-    assert wait_for(lambda: not uploader.services.uploads.list_open(uploader.user_id), 20)
-    assert wait_for(lambda: not uploader.store.list(), 20)
+    wait_for(lambda: not uploader.services.uploads.list_open(uploader.user_id), label="no upload")
+    wait_for(lambda: not uploader.store.list(), label="an empty bucket", explain=uploader.store.list)
 
 
 def test_a_refused_file_says_why_and_leaves_nothing(uploader: Uploader, tmp_path: Path) -> None:

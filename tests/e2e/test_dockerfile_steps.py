@@ -15,8 +15,10 @@ from playwright.sync_api import Browser, expect
 
 from tests.containers.dockerfile import Build, read_command
 from tests.e2e.person import SOON_MS, Person, Witness
-from tests.e2e.running import Running, find_free_port, wait_for
+from tests.e2e.running import Running
 from tests.media.clips import silent_clip
+from tests.product.machine import wait_for
+from tests.servers.guarded import find_free_port
 
 pytestmark = pytest.mark.slow
 
@@ -95,7 +97,12 @@ def test_a_person_uses_the_built_image(image: tuple[Build, dict[str, str]], brow
     set_folders(build.folder, 0o555, beside=environ["DATA_DIR"])  # as in the image, where the code is root's
     with started(build, environ, tmp_path / "web.log") as product:
         assert feel_pulse(build, product).returncode == 1
-        assert wait_for(lambda: feel_pulse(build, product).returncode == 0, 90), product.read_log()
+        wait_for(
+            lambda: feel_pulse(build, product).returncode == 0,
+            every_s=1.0,  # each look starts a program
+            label="a healthy product",
+            explain=product.read_log,
+        )
         ready = {part["id"]: part["ok"] for part in httpx.get(f"{product.url}/api/ready", timeout=30).json()["parts"]}
         assert ready == {"database": True, "files": True, "queue": False, "workers": False, "weights": False}
 

@@ -1,7 +1,8 @@
 """The whole way of a video over the whole product as ``make run`` starts it.
 
-On the embedded defaults, and with state in PostgREST over PostgreSQL and files in an S3 server. The story is the same;
-only where the bytes travel differs.
+On the embedded defaults, and with state in PostgREST over PostgreSQL and files in an S3 server, each of which is
+stopped and started again in its middle. The story is the same; only where the bytes travel differs. Over the same
+services while nothing happens to them it is told by `test_production`, where workers have processes of their own.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from playwright.sync_api import Page
 from tests.e2e.holding import Hold
 from tests.e2e.journey import go_the_whole_way
 from tests.e2e.running import Running, running_product
-from tests.e2e.stage import Stage, make_stage
+from tests.e2e.stage import Stage, make_interrupted_stage
 
 
-@pytest.fixture(scope="module", params=["embedded", "services"])
+@pytest.fixture(scope="module", params=["embedded", "interrupted"])
 def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Stage:
-    """Where state and files live."""
+    """Where state and files live, and what happens to them."""
     hold = Hold(tmp_path_factory.mktemp("hold"))
-    return Stage(hold) if request.param == "embedded" else make_stage(request, hold, interrupted=False)
+    return Stage(hold) if request.param == "embedded" else make_interrupted_stage(request, hold)
 
 
 @pytest.fixture(scope="module")

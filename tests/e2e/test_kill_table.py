@@ -7,24 +7,28 @@ the end is looked at. The table stands among the figures of the run: stage, vict
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
-from config import PROJECT_ROOT
 from jobs.models import JobStatus
 from jobs.supervisor import find_faults
 from pipeline.models import RESULT_FILES, Stage
-from tests.e2e.running import find_free_port
+from tests.e2e.holding import Hold
 from tests.media.talks import short_talk, write_video
 from tests.product.machine import Machine, running_machine, wait_for
+from tests.servers.guarded import find_free_port
 
-PORT = find_free_port()
-FINAL_S = 240
-VICTIMS = ("job", "worker", "web", "queue", "cancel, then worker")
-_WORDS = {"worker": "jobs.worker", "web": "streamlit", "queue": "valkey-server", "cancel, then worker": "jobs.worker"}
+SHORT_LEASE_S = 20.0
+VICTIMS = {
+    "job": (),
+    "worker": ("jobs.worker",),
+    "web and queue": ("streamlit", "valkey-server"),
+    "cancel, then worker": ("jobs.worker",),
+}
+"""Words of the commands of what is killed; web server and queue go together, as a job that runs needs neither."""
 
 
 @pytest.fixture(scope="module")
@@ -33,79 +37,94 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_video(tmp_path_factory.mktemp("talk") / "My talk.mp4", short_talk().samples)
 
 
-@pytest.mark.parametrize("stage", [stage.value for stage in Stage])
-def test_one_result_and_nothing_left(
-    stage: str, source: Path, weights: Path, show: Callable[[str], None], tmp_path: Path
-) -> None:  # fmt: skip
+@pytest.fixture(scope="module")
+def hold(tmp_path_factory: pytest.TempPathFactory) -> Hold:
+    """Where the jobs of the product are held."""
+    return Hold(tmp_path_factory.mktemp("hold"))
+
+
+@pytest.fixture(scope="module", params=Stage, ids=lambda stage: stage.value)
+def stage(request: pytest.FixtureRequest) -> Stage:
+    """Where a job is when the worst happens."""
+    stage: Stage = request.param
+    return stage
+
+
+@pytest.fixture(scope="module")
+def product(stage: Stage, weights: Path, hold: Hold, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """The product, and nothing of it is left afterwards, whatever was killed of it.
+
+    One for each stage: parts that end again and again are started later and later, and then no more.
+    """
     assert weights.is_dir()
-    hold = tmp_path / "hold"
-    hold.mkdir()
-    path = f"{PROJECT_ROOT / 'tests' / 'e2e' / 'hold'}:{PROJECT_ROOT}"
-    with running_machine(tmp_path / "data", PORT=str(PORT), HOLD_DIR=str(hold), PYTHONPATH=path) as machine:
+    root = tmp_path_factory.mktemp(stage.value)
+    with running_machine(root, PORT=str(find_free_port()), **hold.environ) as machine:
         machine.start_product()
-        for number, victim in enumerate(VICTIMS):
-            show(kill_and_look(machine, hold, stage, victim, source, f"person{number}"))
-        family = psutil.Process(machine.processes["product"].pid).children(recursive=True)
+        yield machine
+        family = machine.family("product")
         machine.stop()
-        assert not [process for process in family if process.is_running()]
+        wait_for(lambda: not any(process.is_running() for process in family), within_s=20, label="the end of all of it")
 
 
-def kill_and_look(machine: Machine, hold: Path, stage: str, victim: str, source: Path, username: str) -> str:
-    """Do the worst once, and return the row of the table."""
-    for path in hold.iterdir():
-        path.unlink()
-    user = machine.make_user(username)
-    video, job = machine.make_video(user, source)
-    (hold / "stage").write_text(stage, "utf-8")
-    machine.enqueue(job)
-    wait_for(lambda: (hold / "held").exists(), within_s=FINAL_S, label=f"{stage} to be held")
-    horse = psutil.Process(int((hold / "held").read_text("utf-8")))
+@pytest.mark.parametrize("victim", VICTIMS)
+def test_one_result_and_nothing_left(
+    stage: Stage, victim: str, product: Machine, hold: Hold, source: Path, show: Callable[[str], None]
+) -> None:
+    hold.at(stage)
+    user = product.make_user(victim.replace(", ", "-").replace(" ", "-"))
+    video, job = product.make_video(user, source)
+    product.enqueue(job)
+    horse = hold.wait()
     family = [horse, *horse.children(recursive=True)]
 
-    if victim.startswith("cancel"):
-        machine.ports.database.jobs.request_cancel(user.id, job.id)
-    (horse if victim == "job" else machine.part(_WORDS[victim])).kill()
-    if victim in ("web", "queue"):
-        (hold / "go").touch()
-    seconds = wait_for(lambda: machine.look(job).status.is_final, within_s=FINAL_S, label=f"{victim} at {stage}")
+    is_cancelled = victim.startswith("cancel")
+    if is_cancelled:
+        product.ports.database.jobs.request_cancel(user.id, job.id)
+    began = time.monotonic()
+    for process in [product.part(word) for word in VICTIMS[victim]] or [horse]:
+        process.kill()
+    if victim == "web and queue":
+        hold.let_go()
+    done = product.wait_final(job)
+    show(f"| {stage.value} | {victim} | {done.status.value} | {done.attempt} | {time.monotonic() - began:.1f} s |")
 
-    done = machine.look(job)
-    expected = JobStatus.CANCELLED if victim.startswith("cancel") else JobStatus.SUCCEEDED
+    expected = JobStatus.CANCELLED if is_cancelled else JobStatus.SUCCEEDED
     attempts = 2 if victim in ("job", "worker") else 1
-    assert (done.status, done.attempt) == (expected, attempts), machine.read_log()[-3000:]
-    wait_for(lambda: not machine.scratch(), within_s=20, label="the work folder's end")
+    assert (done.status, done.attempt) == (expected, attempts), product.read_log()[-3000:]
+    wait_for(lambda: not product.scratch(), label="the work folder's end")
     wait_for(lambda: not any(process.is_running() for process in family), within_s=20, label="the old processes' end")
     prefix = f"user/{user.id}/video/{video.id}/job/{job.id}/"
-    results = sorted(key.removeprefix(prefix) for key in machine.keys(user) if key.startswith(prefix))
-    succeeded = expected is JobStatus.SUCCEEDED
-    assert results == (sorted(f"{attempts}/{name}" for name in RESULT_FILES) if succeeded else [])
-    assert machine.ports.database.jobs.used_ms(user.id) == (video.facts.duration_ms if succeeded else 0)
-    assert [other.id for other in machine.ports.database.jobs.list_of_video(user.id, video.id)] == [job.id]
-    wait_for(lambda: not find_faults(machine.settings), within_s=FINAL_S, label="the product to be whole again")
-    wait_for(lambda: not machine.part("jobs.worker").children(), within_s=20, label="an idle worker")
-    stray = [path for name in (".uploads", ".copies") for path in (machine.root / "files" / name).rglob("*.*")]
+    results = sorted(key.removeprefix(prefix) for key in product.keys(user) if key.startswith(prefix))
+    assert results == ([] if is_cancelled else sorted(f"{attempts}/{name}" for name in RESULT_FILES))
+    assert product.ports.database.jobs.used_ms(user.id) == (0 if is_cancelled else video.facts.duration_ms)
+    assert [other.id for other in product.ports.database.jobs.list_of_video(user.id, video.id)] == [job.id]
+    wait_for(lambda: not find_faults(product.settings), label="the product to be whole again")
+    wait_for(lambda: not product.part("jobs.worker").children(), label="an idle worker")
+    stray = [path for name in (".uploads", ".copies") for path in (product.root / "files" / name).rglob("*.*")]
     assert not stray
-    return f"| {stage} | {victim} | {done.status.value} | attempt {done.attempt} | {seconds:.1f} s |"
 
 
-def test_a_machine_that_vanishes_costs_a_lease(source: Path, show: Callable[[str], None], tmp_path: Path) -> None:
+def test_a_machine_that_vanishes_costs_a_lease(
+    source: Path, show: Callable[[str], None], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """Nobody on its machine can give the job back, so its lease has to run out: the slowest way there is."""
-    hold = tmp_path / "hold"
-    hold.mkdir()
-    path = f"{PROJECT_ROOT / 'tests' / 'e2e' / 'hold'}:{PROJECT_ROOT}"
-    with running_machine(tmp_path / "data", HOLD_DIR=str(hold), PYTHONPATH=path) as machine:
+    hold = Hold(tmp_path_factory.mktemp("hold"))
+    with running_machine(tmp_path / "data", LEASE_S=str(SHORT_LEASE_S), **hold.environ) as machine:
         machine.start_valkey()
         machine.start_worker()
         user = machine.make_user()
         video, job = machine.make_video(user, source, {"captions": "none"})
-        (hold / "stage").write_text("qa", "utf-8")
+        hold.at(Stage.QA)
         machine.enqueue(job)
-        wait_for(lambda: (hold / "held").exists(), within_s=FINAL_S, label="the last check")
+        hold.wait()
         machine.kill("worker")
+        began = time.monotonic()
         shutil.rmtree(machine.root / "work")
         machine.start_worker()
-        seconds = wait_for(lambda: machine.look(job).status.is_final, within_s=FINAL_S, label="the lease's end")
-        done = machine.look(job)
+        done = machine.wait_final(job)
+        show(
+            f"| qa | machine, lease {SHORT_LEASE_S:.0f} s | {done.status.value} | {done.attempt} "
+            f"| {time.monotonic() - began:.1f} s |"
+        )
         assert (done.status, done.attempt) == (JobStatus.SUCCEEDED, 2)
         assert machine.ports.database.jobs.used_ms(user.id) == video.facts.duration_ms
-        show(f"| qa | machine | {done.status.value} | attempt {done.attempt} | {seconds:.1f} s |")

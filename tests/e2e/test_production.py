@@ -1,6 +1,7 @@
 """The production test: the whole way of a video over everything that the compose file starts with ``local``.
 
-Two workers, PostgreSQL below PostgREST, an S3 store and a queue with a password, all of them real.
+Two workers, PostgreSQL below PostgREST, an S3 store that the browser uploads to, and a queue with a password, all of
+them real.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from tests.e2e.journey import go_the_whole_way
 from tests.e2e.production import Production
 from tests.e2e.running import Product, beside
 from tests.e2e.stage import Stage
+from tests.product.machine import wait_for
 from tests.servers.needed import started
 
 WORKERS = 2
@@ -34,7 +36,7 @@ def production(weights: Path, stage: Stage) -> Iterator[Production]:
     with started(lambda: Production(workers=WORKERS, worker_environ=stage.hold.environ)) as running:
         yield running
         product = running.product
-    assert product.processes() == []
+    product.wait_gone()
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +50,7 @@ def test_all_of_the_profile_runs(production: Production, product_server: Product
         *("web", "worker", "redis", "postgres", "migrate", "postgrest", "supabase", "s3", "bucket")
     }
     with beside(product_server) as (_, ports):
-        assert len(ports.database.workers.list_alive(within_s=60)) == WORKERS
+        wait_for(lambda: len(ports.database.workers.list_alive(within_s=60)) == WORKERS, label="all workers")
 
 
 def test_the_whole_way(page: Page, product_server: Product, stage: Stage, tmp_path: Path) -> None:

@@ -1,4 +1,9 @@
-"""A stranger on a bare account: clones, does what the README says, and gets the product; later without any network."""
+"""A stranger on a bare account: clones, does what the README says, and gets the product; later without any network.
+
+The first part takes minutes, most of them for the package index, so it is slow. Of what it shows, every run of
+`.ci/run` shows the set-up on a bare account, and `tests/integration/test_run_command.py` what ``make run`` starts then;
+alone it shows that one command does both, how much room it takes, and that all of it lies in the clone and the caches.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +25,11 @@ import psutil
 import pytest
 
 from config import PROJECT_ROOT
-from tests.e2e.running import find_free_port, wait_for
+from tests.e2e.running import find_processes, plain_environment
+from tests.product.machine import LONG_S, wait_for
+from tests.servers.guarded import find_free_port
 
-FIRST_S, SECOND_S, STOP_S = 1500.0, 120.0, 30.0
+FIRST_S, STOP_S = 1500.0, 30.0
 NEEDED_BYTES = 6_000_000_000
 PATH = "/usr/local/bin:/usr/bin:/bin"
 REACH = re.compile(r"PIP_.*|SSL_CERT_.*|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|TORCH.*|(https?|no|HTTPS?|NO)_(proxy|PROXY)")
@@ -51,6 +58,7 @@ with open(answer, "w") as file:
 """
 """Waits for the product as a visitor on the same machine, and writes down what it saw."""
 
+UNSHARE = ("unshare", *(() if os.getuid() == 0 else ("-r",)), "-n")
 ALONE = """
 import fcntl, os, socket, struct, sys
 with socket.socket() as probe:  # a new network has nothing, not even this machine itself
@@ -93,9 +101,8 @@ class Stranger:
             **settings,
         }
         become = ["runuser", "-u", self.name, "--"] if os.getuid() == 0 else []
-        cut_off = ["unshare", *([] if os.getuid() == 0 else ["-r"]), "-n", sys.executable, "-c", ALONE]
         pairs = [f"{name}={value}" for name, value in environment.items()]
-        return [*(cut_off if alone else []), *become, "env", "-i", *pairs, "bash", "-c", line]
+        return [*(cut_off() if alone else []), *become, "env", "-i", *pairs, "bash", "-c", line]
 
     def processes(self) -> list[psutil.Process]:
         """Return what runs for this account, or at least in this clone."""
@@ -197,6 +204,12 @@ class Disk:
         return total
 
 
+def cut_off() -> list[str]:
+    """Return the start of a command that runs without a network."""
+    return [*UNSHARE, sys.executable, "-c", ALONE]
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(2400)
 def test_a_stranger_gets_the_product(stranger: Stranger, show: Callable[[str], None]) -> None:
     disk = Disk(stranger.base)
@@ -205,11 +218,21 @@ def test_a_stranger_gets_the_product(stranger: Stranger, show: Callable[[str], N
     assert start == "make run"
     [sample, *_] = read_commands("The command")
 
-    took = visit(stranger, start, disk, limit_s=FIRST_S, alone=False)
+    def come(*, limit_s: float, alone: bool) -> float:
+        port = find_free_port()
+        took = visit(
+            lambda line: stranger.command(line, {"PORT": str(port)}, alone=alone), start, port=port, alone=alone,
+            cwd=stranger.clone, answer=stranger.temporary / "answer", log=stranger.base / f"run-{port}.log",
+            glance=disk.glance, processes=stranger.processes, limit_s=limit_s,
+        )  # fmt: skip
+        disk.measure()
+        return took
+
+    took = come(limit_s=FIRST_S, alone=False)
     show(f"a stranger's first run: the page was there after {took:.0f} s, peak {disk.peak / 1e9:.2f} GB on disk")
 
     if (reason := why_not_alone()) is None:
-        took = visit(stranger, start, disk, limit_s=SECOND_S, alone=True)
+        took = come(limit_s=LONG_S, alone=True)
         ended = subprocess.run(
             stranger.command(sample, {}, alone=True), cwd=stranger.clone, capture_output=True, text=True, timeout=300,
             check=False,
@@ -222,51 +245,87 @@ def test_a_stranger_gets_the_product(stranger: Stranger, show: Callable[[str], N
     assert sorted(set(list_strays(stranger)) - before) == []
 
 
-def visit(stranger: Stranger, line: str, disk: Disk, *, limit_s: float, alone: bool) -> float:
-    """Start the product, wait until a visitor sees its page, stop it by Ctrl-C; return the seconds until the page."""
-    port = find_free_port()
-    answer, log = stranger.temporary / "answer", stranger.base / f"run-{port}.log"
+def test_what_is_set_up_needs_no_network(weights: Path, tmp_path: Path, show: Callable[[str], None]) -> None:
+    """A start of the product, and the sample of the README, from this checkout as it stands."""
+    if (reason := why_not_alone()) is not None:
+        pytest.skip(reason)
+    assert weights.is_dir()
+    data_dir, port = tmp_path / "data", find_free_port()
+    environ = plain_environment() | {"DATA_DIR": str(data_dir), "PORT": str(port)}
+    pairs = [f"{name}={value}" for name, value in environ.items()]
+
+    def alone(line: str) -> list[str]:
+        return [*cut_off(), "env", "-i", *pairs, "bash", "-c", line]
+
+    took = visit(
+        alone, read_commands("Try it")[0], port=port, alone=True, cwd=PROJECT_ROOT, answer=tmp_path / "answer",
+        log=tmp_path / "log.txt", processes=lambda: find_processes(data_dir), limit_s=LONG_S,
+    )  # fmt: skip
+    show(f"the product without a network: the page was there after {took:.0f} s")
+    sample = f"{read_commands('The command')[0]} OUT={tmp_path / 'out'}"
+    ended = subprocess.run(
+        alone(sample), cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=LONG_S, check=False
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert (tmp_path / "out" / "video.mp4").stat().st_size > 0
+
+
+def visit(
+    command: Callable[[str], list[str]],
+    line: str,
+    *,
+    port: int,
+    alone: bool,
+    cwd: Path,
+    answer: Path,
+    log: Path,
+    processes: Callable[[], Sequence[psutil.Process]],
+    limit_s: float,
+    glance: Callable[[], None] = lambda: None,
+) -> float:
+    """Start the product, wait until a visitor sees its page, stop it by Ctrl-C; return the seconds until the page.
+
+    ``command`` runs a line for a shell as whoever starts it, ``processes`` are what is left of that, and ``glance`` is
+    called meanwhile.
+    """
     visitor = f"python3 -c '{VISIT}' {port} {answer} & "
     began = time.monotonic()
     with log.open("wb") as output:
         process = subprocess.Popen(
-            stranger.command(f"{visitor}{line}", {"PORT": str(port)}, alone=alone),
-            cwd=stranger.clone, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-            start_new_session=True,
+            command(f"{visitor}{line}"),
+            cwd=cwd, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
     try:
 
         def is_over() -> bool:
-            disk.glance()
+            glance()
             return answer.exists() or process.poll() is not None
 
-        wait_for(is_over, limit_s, every=0.5)
+        wait_for(is_over, within_s=limit_s, every_s=0.5, label="the page", explain=lambda: log.read_bytes()[-4000:])
         took = time.monotonic() - began
         said = log.read_text("utf-8", "replace")
         assert answer.exists(), f"no page after {took:.0f} s; {line!r} said:\n{said[-4000:]}"
-        wait_for(lambda: answer.read_text(), 10)
+        wait_for(answer.read_text, label="what the visitor saw")
         ready, page, has_title, network = answer.read_text().strip().split(" ", 3)
         assert (ready, page, has_title) == ("200", "200", "True")
         assert not alone or network != "open", "the network was not cut off"
         assert f":{port}" in said, "it does not say where to open it"
         os.killpg(process.pid, signal.SIGINT)  # what a terminal does on Ctrl-C
-        process.wait(STOP_S)
-        assert wait_for(lambda: not stranger.processes(), STOP_S), [one.cmdline() for one in stranger.processes()]
+        process.wait(LONG_S)
+        wait_for(lambda: not processes(), within_s=STOP_S, explain=processes, label="the end of all of it")
         assert "Traceback" not in log.read_text("utf-8", "replace")
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    disk.measure()
     answer.unlink()
     return took
 
 
 def why_not_alone() -> str | None:
     """Return why a program can't be cut off from the network here; None when it can."""
-    command = ["unshare", *([] if os.getuid() == 0 else ["-r"]), "-n", "true"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run([*UNSHARE, "true"], capture_output=True, text=True, check=False)
     except FileNotFoundError:
         return "not tried: there is no unshare here"
     return f"not tried: {done.stderr.strip()}" if done.returncode else None

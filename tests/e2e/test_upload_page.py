@@ -13,14 +13,16 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from jobs.models import ProcessingJob, VideoQuery
 from jobs.service import Services
-from tests.e2e.running import beside, sign_up, wait_for
+from tests.e2e.person import MADE_MS, SOON_MS
+from tests.e2e.running import beside, sign_up
 from tests.e2e.web_server import WebServer
 from tests.media.clips import silent_clip
+from tests.product.machine import wait_for
 
 SLOW, FAST = 4_000_000, -1
 """Bytes a second that the browser sends; -1 is as fast as it can."""
 MB = 1_000_000
-SOON_MS, ARRIVED_MS = 20_000, 90_000
+ARRIVED_MS = MADE_MS
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Uploader:
 
     def wait_percent(self, path: Path, least: int) -> None:
         """Wait until a bar shows at least so much."""
-        for _ in range(600):
+        for _ in range(ARRIVED_MS // 100):
             if self.percent(path) >= least:
                 return
             self.page.wait_for_timeout(100)
@@ -249,8 +251,8 @@ def test_a_cancelled_file_leaves_nothing(uploader: Uploader, clip: bytes, tmp_pa
     for file in (sending, listed):
         uploader.press("Cancel", file)
         expect(uploader.row(file)).to_have_count(0)
-    assert wait_for(lambda: not uploader.services.uploads.list_open(uploader.user_id), 20)
-    assert wait_for(lambda: not uploader.stored(), 5)
+    wait_for(lambda: not uploader.services.uploads.list_open(uploader.user_id), label="no upload")
+    wait_for(lambda: not uploader.stored(), label="no file")
     assert not uploader.jobs()
     uploader.page.reload()
     expect(uploader.page.locator(".uploader .limits")).not_to_be_empty(timeout=SOON_MS)
@@ -296,7 +298,7 @@ def test_leaving_the_page_stops_nothing(uploader: Uploader, clip: bytes, tmp_pat
     page.get_by_test_id("stTopNavLink").filter(has_text="Videos").first.click()
     expect(page.locator(".uploader")).to_have_count(0, timeout=SOON_MS)
     uploader.throttle(FAST)
-    assert wait_for(uploader.jobs, 60)  # nobody is on the page, and the video is made all the same
+    wait_for(uploader.jobs, label="the job")  # nobody is on the page, and the video is made all the same
     assert uploader.stored() == {hash_file(file)}
 
 

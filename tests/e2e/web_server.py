@@ -10,7 +10,9 @@ from pathlib import Path
 import httpx
 
 from config import PROJECT_ROOT
-from tests.e2e.running import Running, find_free_port, plain_environment, wait_for
+from tests.e2e.running import Running, plain_environment
+from tests.product.machine import wait_for
+from tests.servers.guarded import find_free_port
 
 
 class WebServer:
@@ -45,7 +47,7 @@ class WebServer:
             log=self.folder / "web.log",
             environ=environ,
         )
-        assert wait_for(self._answers, 60), self.running.read_log()
+        wait_for(self._answers, label="the web server", explain=self.running.read_log)
 
     def kill(self) -> None:
         """End it as a crash does."""
@@ -53,6 +55,7 @@ class WebServer:
         self.running.process.wait()
 
     def _answers(self) -> bool:
+        assert self.running.process.poll() is None, self.running.read_log()
         try:
             return httpx.get(f"{self.running.url}/api/health", timeout=2, trust_env=False).status_code == 200
         except httpx.TransportError:

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from adapters.connections import SharedClient
+from tests.product.machine import wait_for
 
 REQUESTS = 3000
 _held = threading.Event()
@@ -67,8 +68,7 @@ def test_who_finds_none_free_is_told(address: str) -> None:
     _held.clear()
     with SharedClient(connections=1, timeout=httpx.Timeout(5, pool=0.2)) as http, ThreadPoolExecutor(1) as pool:
         first = pool.submit(http.get, address + "/held")
-        while http._free.qsize():
-            pass
+        wait_for(http._free.empty, label="the only connection to be taken")
         with pytest.raises(httpx.PoolTimeout):
             http.get(address)
         _held.set()

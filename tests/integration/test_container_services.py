@@ -15,13 +15,14 @@ import psutil
 import pytest
 import redis
 
-from config import PROJECT_ROOT
+from adapters.s3_bucket import make_rule
+from adapters.s3_client import ClientOfProcess
+from config import PROJECT_ROOT, load_settings
 from tests.containers import images
 from tests.containers.compose import Service, read_services
-from tests.e2e.running import find_free_port, wait_for
 from tests.e2e.web_server import WebServer
-from tests.servers.guarded import ServerMissing
-from tests.servers.guarded import find_free_port as find_free_ports
+from tests.product.machine import wait_for
+from tests.servers.guarded import ServerMissing, find_free_port
 from tests.servers.needed import do_without
 
 PASSWORD = "5e5a3e0123456789"
@@ -85,7 +86,7 @@ def test_the_queue_asks_for_its_password_and_tells_it_nobody(queue_programs: tup
             except redis.ConnectionError:
                 return False
 
-        assert wait_for(ping, 20), log.read_text()
+        wait_for(ping, label="the queue", explain=log.read_text)
         with redis.Redis.from_url(url) as client:
             kept = {name: client.config_get(name)[name] for name in ("appendonly", "maxmemory-policy", "save")}
         assert kept == {"appendonly": "yes", "maxmemory-policy": "noeviction", "save": ""}
@@ -109,19 +110,25 @@ def test_the_queue_does_not_start_without_a_password(queue_programs: tuple[Path,
 KEYS = {"WASABI_ACCESS_KEY_ID": "AK0123456789", "WASABI_SECRET_ACCESS_KEY": "abcdefghijklmnop0123456789"}
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> tuple[Service, Sequence[str], int]:
-    """The service, its command on a port of its own, and the port."""
-    service, port = read_services(KEYS)["s3"], find_free_ports()
+def make_store(folder: Path, port: int) -> Sequence[str]:
+    """Return the command of the service, on a port of its own."""
     try:
-        return service, images.make_store(service, tmp_path / "bin", port, tmp_path), port
+        return images.make_store(read_services(KEYS)["s3"], folder / "bin", port, folder)
     except ServerMissing as missing:
         do_without(missing)
 
 
-def test_the_file_store_opens_to_its_keys_alone(store: tuple[Service, Sequence[str], int], tmp_path: Path) -> None:
-    service, command, port = store
-    log = tmp_path / "log.txt"
+@pytest.fixture(scope="module")
+def store_port() -> int:
+    return find_free_port()
+
+
+@pytest.fixture(scope="module")
+def store(store_port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of the file store, with an empty bucket ``videos``."""
+    folder, port = tmp_path_factory.mktemp("store"), store_port
+    service, command = read_services(KEYS)["s3"], make_store(folder, port)
+    log = folder / "log.txt"
     health = service.health[-1].replace("8333", str(port))
 
     def is_healthy() -> bool:
@@ -130,34 +137,31 @@ def test_the_file_store_opens_to_its_keys_alone(store: tuple[Service, Sequence[s
         except httpx.TransportError:
             return False
 
-    with running(command, programs=tmp_path / "bin", environ=service.environment, log=log):
-        assert wait_for(is_healthy, 60), log.read_text()[-2000:]
-        assert httpx.get(f"http://127.0.0.1:{port}/", trust_env=False).status_code == 403
-        bucket = read_services(
-            {
-                **KEYS,
-                "WASABI_BUCKET": "videos",
-                "WASABI_REGION": "us-east-1",
-                "WASABI_ENDPOINT": f"http://127.0.0.1:{port}",
-            }
-        )["bucket"]
-        assert bucket.command is not None
-        done = subprocess.run(
-            [sys.executable, *bucket.command[1:]],
-            cwd=PROJECT_ROOT,
-            env={"PATH": os.defpath, **bucket.environment},
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert "Browsers may upload to it." in done.stdout and "Nobody can read it" in done.stdout
+    with running(command, programs=folder / "bin", environ=service.environment, log=log):
+        wait_for(is_healthy, label="the file store", explain=lambda: log.read_text()[-2000:])
+        yield f"http://127.0.0.1:{port}"
 
 
-def test_the_file_store_does_not_start_open_to_everybody(
-    store: tuple[Service, Sequence[str], int], tmp_path: Path
-) -> None:
-    _, command, _ = store
+def test_the_file_store_opens_to_its_keys_alone(store: str) -> None:
+    assert httpx.get(f"{store}/", trust_env=False).status_code == 403
+    bucket = read_services({**KEYS, "WASABI_BUCKET": "videos", "WASABI_REGION": "us-east-1", "WASABI_ENDPOINT": store})[
+        "bucket"
+    ]
+    assert bucket.command is not None
+    done = subprocess.run(
+        [sys.executable, *bucket.command[1:]],
+        cwd=PROJECT_ROOT,
+        env={"PATH": os.defpath, **bucket.environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Browsers may upload to it." in done.stdout and "Nobody can read it" in done.stdout
+
+
+def test_the_file_store_does_not_start_open_to_everybody(tmp_path: Path) -> None:
+    command = make_store(tmp_path, find_free_port())
     log = tmp_path / "log.txt"
     environ = read_services({})["s3"].environment
     with running(command, programs=tmp_path / "bin", environ=environ, log=log) as process:
@@ -166,6 +170,9 @@ def test_the_file_store_does_not_start_open_to_everybody(
 
 
 # --- proxy ---
+
+FILES_DOMAIN = read_services({})["proxy"].environment["FILES_DOMAIN"]
+"""A name below ``localhost``, so that its certificate is Caddy's own."""
 
 
 @pytest.fixture(scope="module")
@@ -185,14 +192,16 @@ def test_caddy_takes_the_file(caddy: str, name: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def https(caddy: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """The port of the proxy, with the web server behind it."""
+def https(caddy: str, store_port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of the proxy, with the web server behind it, and the file store where that runs."""
     folder = tmp_path_factory.mktemp("proxy")
     server = WebServer(folder)
     port = find_free_port()
     environ = {
         "DOMAIN": "localhost",
         "WEB": f"127.0.0.1:{server.port}",
+        "FILES_DOMAIN": FILES_DOMAIN,
+        "FILES": f"127.0.0.1:{store_port}",
         "HTTPS_PORT": str(port),
         "HTTP_PORT": str(find_free_port()),
         "XDG_DATA_HOME": str(folder),
@@ -210,7 +219,7 @@ def https(caddy: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]
                 except httpx.TransportError:
                     return False
 
-            assert wait_for(answers, 30), log.read_text()
+            wait_for(answers, label="the proxy", explain=log.read_text)
             yield port
     finally:
         server.kill()
@@ -241,3 +250,34 @@ def test_a_part_of_an_upload_passes(https: int) -> None:
     with open_client(https) as client:
         answer = client.put("/api/uploads/none?offset=0", content=bytes(8 << 20), headers={"X-App": "1"})
     assert answer.status_code == 401 and "error" in answer.json()  # by the product itself, not by the proxy
+
+
+def test_browsers_reach_the_file_store_by_https(https: int, store: str) -> None:
+    """With the profiles ``local`` and ``tls``: a link that is signed for the store's own name opens it."""
+    place = f"{FILES_DOMAIN}:{https}"
+    known = {"WASABI_BUCKET": "signed", "WASABI_REGION": "us-east-1", "PUBLIC_URL": f"https://localhost:{https}"}
+    services = read_services({**KEYS, **known, "WASABI_ENDPOINT": store, "WASABI_PUBLIC_ENDPOINT": f"https://{place}"})
+    settings = load_settings(services["web"].environment)
+    assert settings.wasabi is not None
+    at_store = {name: getattr(settings.wasabi, name) for name in ("region", "access_key_id", "secret_access_key")}
+    inside = ClientOfProcess(endpoint=settings.wasabi.endpoint, **at_store)()
+    inside.create_bucket(Bucket="signed")
+    inside.put_bucket_cors(Bucket="signed", CORSConfiguration={"CORSRules": [make_rule(settings.base_url)]})
+    outside = ClientOfProcess(endpoint=settings.wasabi.public_endpoint, **at_store)()
+    named = {"Bucket": "signed", "Key": "user/talk.mp4"}
+
+    def ask(method: str, url: str, *, headers: Mapping[str, str], content: bytes = b"") -> httpx.Response:
+        here = url.replace(place, f"127.0.0.1:{https}")  # nobody knows that name
+        sni = {"sni_hostname": FILES_DOMAIN}
+        return client.request(method, here, headers={"Host": place, **headers}, content=content, extensions=sni)
+
+    with open_client(https) as client:
+        link = outside.generate_presigned_url("put_object", Params=named)
+        asking = {"Origin": settings.base_url, "Access-Control-Request-Method": "PUT"}
+        allowed = ask("OPTIONS", link, headers=asking)
+        assert allowed.is_success and allowed.headers["Access-Control-Allow-Origin"] in ("*", settings.base_url)
+        assert ask("PUT", link, headers={}, content=bytes(9 << 20)).status_code == 200
+        link = outside.generate_presigned_url("get_object", Params=named)
+        part = ask("GET", link, headers={"Range": "bytes=0-9"})
+        assert (part.status_code, part.content) == (206, bytes(10))
+        assert ask("GET", link.partition("?")[0], headers={}).status_code == 403

@@ -9,9 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.espeak import Samples
 from pipeline.fanout import run_shared
-from pipeline.ffmpeg import Feed
 from pipeline.models import RESULT_FILES, RunContext
 from pipeline.options import Captions, CutEngine, PipelineOptions
 from pipeline.run import run_pipeline
@@ -19,8 +17,8 @@ from pipeline.transcribe import CHECKPOINT_FILE
 from tests.media.clips import silent_clip
 from tests.media.compare import compare_pictures, read_packets
 from tests.media.crew import LocalCrew
-from tests.media.hard import ffmpeg
 from tests.media.speech import SPEECH_RATE, talk
+from tests.media.talks import SHADES, write_video
 
 TEXT = (
     "This morning we walked along the river and looked at the old stone bridge near the mill. "
@@ -29,18 +27,6 @@ TEXT = (
     "Nobody remembers who opened the window, but the cat was gone and the candle was still burning. "
 )
 ROUNDS = 5
-
-
-def film(folder: Path, samples: Samples) -> Path:
-    """Return the speech over soft colours that move: an encode takes little from them, so parts can agree."""
-    ffmpeg(
-        *("-f", "lavfi", "-i", f"gradients=s=640x360:r=30:n=4:speed=0.02:seed=5:d={len(samples) / SPEECH_RATE:.2f}"),
-        *("-f", "s16le", "-ar", SPEECH_RATE, "-ch_layout", "mono", "-i", "speech", "-pix_fmt", "yuv420p"),
-        *("-c:v", "libx264", "-preset", "ultrafast", "-crf", "12", "-g", "60", "-c:a", "aac", "talk.mp4"),
-        cwd=folder,
-        feeds=[Feed(placeholder="speech", blocks=lambda: [samples.tobytes()])],
-    )
-    return folder / "talk.mp4"
 
 
 def context(folder: Path) -> RunContext:
@@ -52,7 +38,7 @@ def test_many_machines_make_what_one_makes(weights: Path, tmp_path: Path, show: 
     phrases = re.findall(r"[^.]+\.", TEXT * ROUNDS)
     pauses = [700, *(2500 if at % 2 else 1200 for at in range(len(phrases) - 1)), 900]
     spoken = talk(phrases, pauses, noise_dbfs=-60.0, seed=1)
-    source = film(tmp_path, spoken.samples)
+    source = write_video(tmp_path / "talk.mp4", spoken.samples, picture=SHADES)
     options = PipelineOptions(captions=Captions.BOTH, cut_engine=CutEngine.BUILTIN, model_dir=weights.parent)
     one = run_pipeline(source, options, context(tmp_path / "one"))
 

@@ -14,18 +14,16 @@ from redis import Redis
 from rq import Queue
 
 from adapters.rq_queue import QUEUE_NAME, RqQueue
-from config import PROJECT_ROOT
+from config import PROJECT_ROOT, UNUSABLE
 from jobs.errors import StoreUnavailable
 from jobs.models import JobStatus
 from jobs.quota import make_charge
-from jobs.worker import UNUSABLE
+from pipeline.models import Stage
 from pipeline.options import parse_job_options
 from pipeline.transcribe import CHECKPOINT_FILE
+from tests.e2e.holding import Hold
 from tests.media.talks import short_talk, write_video
-from tests.product.machine import Machine, running_machine, wait_for
-
-LONG_S = 90.0
-HOLD = PROJECT_ROOT / "tests" / "e2e" / "hold"
+from tests.product.machine import LONG_S, Machine, running_machine, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -34,17 +32,14 @@ def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def hold(tmp_path: Path) -> Path:
+def hold(tmp_path_factory: pytest.TempPathFactory) -> Hold:
     """Where a test says at which stage a job is to be held."""
-    folder = tmp_path / "hold"
-    folder.mkdir()
-    return folder
+    return Hold(tmp_path_factory.mktemp("hold"))
 
 
 @pytest.fixture
-def machine(tmp_path: Path, hold: Path) -> Iterator[Machine]:
-    path = f"{HOLD}:{PROJECT_ROOT}"
-    with running_machine(tmp_path / "data", HOLD_DIR=str(hold), PYTHONPATH=path) as made:
+def machine(tmp_path: Path, hold: Hold) -> Iterator[Machine]:
+    with running_machine(tmp_path / "data", **hold.environ) as made:
         made.start_valkey()
         yield made
 
@@ -58,7 +53,7 @@ def test_another_version_uses_the_transcript_again(machine: Machine, talk: Path,
     user = machine.make_user()
     video, job = machine.make_video(user, talk)
     machine.enqueue(job)
-    first = machine.wait_final(job, within_s=LONG_S)
+    first = machine.wait_final(job)
     assert first.status is JobStatus.SUCCEEDED, machine.read_log()
     assert "resuming a transcription" not in machine.read_log()
 
@@ -68,7 +63,7 @@ def test_another_version_uses_the_transcript_again(machine: Machine, talk: Path,
     )
     assert again is not None
     machine.enqueue(again)
-    second = machine.wait_final(again, within_s=LONG_S)
+    second = machine.wait_final(again)
     assert second.status is JobStatus.SUCCEEDED, machine.read_log()
     assert "resuming a transcription" in machine.read_log()
     assert second.result["words"] == first.result["words"]
@@ -77,19 +72,19 @@ def test_another_version_uses_the_transcript_again(machine: Machine, talk: Path,
 
 
 def test_a_stop_gives_the_job_back_and_the_next_worker_goes_on(
-    machine: Machine, hold: Path, talk: Path, weights: Path
+    machine: Machine, hold: Hold, talk: Path, weights: Path
 ) -> None:
     assert weights.is_dir()
-    (hold / "stage").write_text("render")
+    hold.at(Stage.RENDER)
     worker = machine.start_worker()
     user = machine.make_user()
     _, job = machine.make_video(user, talk)
     machine.enqueue(job)
-    wait_for((hold / "held").exists, within_s=LONG_S, label="the render")
+    hold.wait()
     family = machine.family()
     worker.send_signal(signal.SIGTERM)
-    assert worker.wait(20) == 0
-    _, alive = psutil.wait_procs(family, timeout=5)
+    assert worker.wait(LONG_S) == 0
+    _, alive = psutil.wait_procs(family, timeout=20)
     assert not alive
     waiting = machine.look(job)
     assert (waiting.status, waiting.stage) == (JobStatus.QUEUED, "")
@@ -100,56 +95,55 @@ def test_a_stop_gives_the_job_back_and_the_next_worker_goes_on(
     assert "Traceback" not in machine.read_log()
 
     machine.start_worker()
-    done = machine.wait_final(job, within_s=LONG_S)
+    done = machine.wait_final(job)
     assert (done.status, done.stored_attempt) == (JobStatus.SUCCEEDED, 2)
     assert "resuming a transcription" in machine.read_log()
 
 
-def test_a_cancel_stops_a_running_job(machine: Machine, hold: Path, talk: Path) -> None:
-    (hold / "stage").write_text("render")
+def test_a_cancel_stops_a_running_job(machine: Machine, hold: Hold, talk: Path) -> None:
+    hold.at(Stage.RENDER)
     machine.start_worker()
     user = machine.make_user()
     _, job = machine.make_video(user, talk, {"captions": "none"})
     machine.enqueue(job)
-    wait_for((hold / "held").exists, within_s=LONG_S, label="the render")
-    horse = psutil.Process(int((hold / "held").read_text()))
+    horse = hold.wait()
     family = [horse, *horse.children(recursive=True)]
     machine.ports.database.jobs.request_cancel(user.id, job.id)
-    assert machine.wait_final(job, within_s=LONG_S).status is JobStatus.CANCELLED
-    _, alive = psutil.wait_procs(family, timeout=10)
+    assert machine.wait_final(job).status is JobStatus.CANCELLED
+    _, alive = psutil.wait_procs(family, timeout=20)
     assert not alive
-    wait_for(lambda: not machine.scratch(), within_s=10, label="an empty work folder")
+    wait_for(lambda: not machine.scratch(), label="an empty work folder")
 
 
-def test_a_worker_says_that_it_is_there_and_what_it_does(machine: Machine, hold: Path, talk: Path) -> None:
+def test_a_worker_says_that_it_is_there_and_what_it_does(machine: Machine, hold: Hold, talk: Path) -> None:
     machine.start_worker()
     workers = machine.ports.database.workers
-    wait_for(lambda: workers.list_alive(within_s=60), within_s=30, label="the worker")
+    wait_for(lambda: workers.list_alive(within_s=60), label="the worker")
     (idle,) = workers.list_alive(within_s=60)
     assert idle.pid == machine.processes["worker"].pid
     assert idle.info["weights"] is True
     assert idle.info["missing"] == []
     assert "job_id" not in idle.info
-    (hold / "stage").write_text("probe")
+    hold.at(Stage.PROBE)
     _, job = machine.make_video(machine.make_user(), talk, {"captions": "none"})
     machine.enqueue(job)
 
     def is_busy() -> bool:
         return workers.list_alive(within_s=60)[0].info.get("job_id") == job.id
 
-    wait_for(is_busy, within_s=30, label="the job's id at the worker")
-    (hold / "go").touch()
+    wait_for(is_busy, label="the job's id at the worker")
+    hold.let_go()
     machine.wait_final(job)
 
 
-def test_a_worker_outlives_its_queue(machine: Machine, hold: Path, talk: Path) -> None:
+def test_a_worker_outlives_its_queue(machine: Machine, hold: Hold, talk: Path) -> None:
     machine.start_worker()
     _, job = machine.make_video(machine.make_user(), talk, {"captions": "none"})
-    (hold / "stage").write_text("audio")
+    hold.at(Stage.AUDIO)
     machine.enqueue(job)
-    wait_for((hold / "held").exists, within_s=LONG_S, label="the sound")
+    hold.wait()
     machine.kill("valkey")
-    (hold / "go").touch()
+    hold.let_go()
     assert machine.wait_final(job).status is JobStatus.SUCCEEDED, "a job needs no queue once it runs"
     machine.start_valkey()
     _, next_job = machine.make_video(machine.make_user("bob"), talk, {"captions": "none"})
@@ -170,7 +164,7 @@ def test_only_our_function_is_called(machine: Machine, tmp_path: Path) -> None:
     target = tmp_path / "made-by-the-queue"
     queue.enqueue_call("os.mkdir", args=(str(target),))
     machine.start_worker()
-    wait_for(lambda: "none of ours" in machine.read_log(), within_s=30, label="the refusal")
+    wait_for(lambda: "no function of ours" in machine.read_log(), label="the refusal")
     assert not target.exists()
 
 
@@ -187,7 +181,7 @@ def test_a_machine_that_can_not_work_is_told_how_to_mend_it(
 ) -> None:
     with running_machine(tmp_path / "data") as machine:
         worker = machine.start_worker(**{setting: value})
-        assert worker.wait(60) == UNUSABLE
+        assert worker.wait(LONG_S) == UNUSABLE
         assert sentence in machine.read_log()
         assert "Traceback" not in machine.read_log()
 
@@ -247,9 +241,8 @@ def test_programs_die_with_a_killed_process() -> None:
     def programs() -> list[psutil.Process]:
         return [child for child in psutil.Process(starter.pid).children() if child.name() == "sleep"]
 
-    wait_for(programs, within_s=20, label="the program")
-    (program,) = programs()
+    (program,) = wait_for(programs, label="the program")
     starter.kill()
     starter.wait()
-    _, alive = psutil.wait_procs([program], timeout=5)
+    _, alive = psutil.wait_procs([program], timeout=20)
     assert not alive

@@ -9,13 +9,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from config import PROJECT_ROOT
 from jobs.models import JobStatus, ProcessingJob
+from pipeline.models import Stage
+from tests.e2e.holding import Hold
 from tests.media.talks import short_talk, write_video
-from tests.product.machine import Machine, running_machine, wait_for
-
-HOLD = PROJECT_ROOT / "tests" / "e2e" / "hold"
-LONG_S = 90.0
+from tests.product.machine import LONG_S, Machine, running_machine, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -24,28 +22,26 @@ def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def hold(tmp_path: Path) -> Path:
-    """Where a job is held in its sound, until there is a file ``go``."""
-    folder = tmp_path / "hold"
-    folder.mkdir()
-    (folder / "stage").write_text("audio")
-    return folder
+def hold(tmp_path_factory: pytest.TempPathFactory) -> Hold:
+    """Where a job is held in its sound."""
+    hold = Hold(tmp_path_factory.mktemp("hold"))
+    hold.at(Stage.AUDIO)
+    return hold
 
 
 @pytest.fixture
-def machine(tmp_path: Path, hold: Path) -> Iterator[Machine]:
-    path = f"{HOLD}:{PROJECT_ROOT}"
-    with running_machine(tmp_path / "data", HOLD_DIR=str(hold), PYTHONPATH=path) as made:
+def machine(tmp_path: Path, hold: Hold) -> Iterator[Machine]:
+    with running_machine(tmp_path / "data", **hold.environ) as made:
         made.start_valkey()
         yield made
 
 
-def begin(machine: Machine, hold: Path, talk: Path, *, drain_s: int) -> ProcessingJob:
+def begin(machine: Machine, hold: Hold, talk: Path, *, drain_s: int) -> ProcessingJob:
     """Have the worker make a video, and return its job."""
     machine.start_worker(DRAIN_S=str(drain_s))
     _, job = machine.make_video(machine.make_user(), talk, {"captions": "none"})
     machine.enqueue(job)
-    wait_for((hold / "held").exists, within_s=LONG_S, label="the sound")
+    hold.wait()
     return job
 
 
@@ -54,16 +50,16 @@ def is_draining(machine: Machine) -> bool:
     return any(worker.info.get("is_draining") is True for worker in workers)
 
 
-def test_the_running_job_ends_and_no_other_begins(machine: Machine, hold: Path, talk: Path) -> None:
+def test_the_running_job_ends_and_no_other_begins(machine: Machine, hold: Hold, talk: Path) -> None:
     job = begin(machine, hold, talk, drain_s=600)
     _, other = machine.make_video(machine.make_user("bob"), talk, {"captions": "none"})
     machine.enqueue(other)
     worker = machine.processes["worker"]
     worker.send_signal(signal.SIGTERM)
     worker.send_signal(signal.SIGTERM)  # who stops a group, and make too, sends it twice
-    wait_for(lambda: is_draining(machine), within_s=30, label="the worker to say that it stops")
+    wait_for(lambda: is_draining(machine), label="the worker to say that it stops")
     assert machine.look(job).status is JobStatus.RUNNING
-    (hold / "go").touch()
+    hold.let_go()
     assert worker.wait(LONG_S) == 0
     done = machine.look(job)
     assert (done.status, done.attempt) == (JobStatus.SUCCEEDED, 1), machine.read_log()
@@ -71,7 +67,7 @@ def test_the_running_job_ends_and_no_other_begins(machine: Machine, hold: Path, 
     assert machine.ports.database.workers.list_alive(within_s=3600) == (), "it signs off"
 
     machine.start_worker()
-    assert machine.wait_final(other, within_s=LONG_S).status is JobStatus.SUCCEEDED
+    assert machine.wait_final(other).status is JobStatus.SUCCEEDED
     assert "Traceback" not in machine.read_log()
 
 
@@ -85,17 +81,17 @@ def test_the_running_job_ends_and_no_other_begins(machine: Machine, hold: Path, 
     ids=["grace over", "told twice", "interrupted"],
 )
 def test_a_job_without_grace_is_given_back(
-    drain_s: int, signals: list[signal.Signals], machine: Machine, hold: Path, talk: Path
+    drain_s: int, signals: list[signal.Signals], machine: Machine, hold: Hold, talk: Path
 ) -> None:
     job = begin(machine, hold, talk, drain_s=drain_s)
     family = machine.family()
     worker = machine.processes["worker"]
     worker.send_signal(signals[0])
     for number in signals[1:]:
-        wait_for(lambda: is_draining(machine), within_s=30, label="the worker to say that it stops")
+        wait_for(lambda: is_draining(machine), label="the worker to say that it stops")
         worker.send_signal(number)
-    assert worker.wait(30) == 0
-    _, alive = psutil.wait_procs(family, timeout=5)
+    assert worker.wait(LONG_S) == 0
+    _, alive = psutil.wait_procs(family, timeout=20)
     assert not alive
     waiting = machine.look(job)
     assert waiting.status is JobStatus.QUEUED
@@ -106,7 +102,7 @@ def test_a_job_without_grace_is_given_back(
 def test_an_idle_worker_stops(machine: Machine) -> None:
     worker = machine.start_worker(DRAIN_S="600")
     workers = machine.ports.database.workers
-    wait_for(lambda: workers.list_alive(within_s=60), within_s=30, label="the worker")
+    wait_for(lambda: workers.list_alive(within_s=60), label="the worker")
     worker.send_signal(signal.SIGTERM)
-    assert worker.wait(30) == 0
+    assert worker.wait(LONG_S) == 0
     assert workers.list_alive(within_s=3600) == ()

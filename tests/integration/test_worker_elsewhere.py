@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,19 +10,17 @@ import pytest
 from adapters import queue_errors
 from adapters.queue_owner import QueueOwner
 from adapters.rq_queue import RqQueue
+from config import UNUSABLE
 from jobs.errors import DatabaseUnusable, StoreUnavailable
 from jobs.models import JobStatus
 from jobs.needs import NO_QUEUE
 from jobs.outside import identify
-from jobs.worker import UNUSABLE
 from tests.e2e.web_server import WebServer
 from tests.media.talks import short_talk, write_video
-from tests.product.machine import Machine, running_machine, wait_for
-from tests.servers.guarded import ServerMissing
+from tests.product.machine import LONG_S, Machine, running_machine, wait_for
+from tests.servers.needed import started
 from tests.servers.redis_tls import QUOTED, TlsRedis
 from tests.servers.supabase import LocalSupabase
-
-LONG_S = 90.0
 
 
 @pytest.fixture(scope="module")
@@ -33,25 +30,19 @@ def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def tls_redis() -> Iterator[TlsRedis]:
-    try:
-        server = TlsRedis()
-    except ServerMissing as error:
-        if os.environ.get("REQUIRE_SERVERS"):
-            raise
-        pytest.skip(str(error))
-    with server:
+    with started(TlsRedis) as server:
         yield server
 
 
 def make_one_video(machine: Machine, talk: Path, username: str) -> None:
     _, job = machine.make_video(machine.make_user(username), talk, {"captions": "none"})
     machine.enqueue(job)
-    done = machine.wait_final(job, within_s=LONG_S)
+    done = machine.wait_final(job)
     assert done.status is JobStatus.SUCCEEDED, machine.read_log()
 
 
 def wait_for_log(machine: Machine, text: str, *, times: int = 1) -> None:
-    wait_for(lambda: machine.read_log().count(text) >= times, within_s=60, label=text)
+    wait_for(lambda: machine.read_log().count(text) >= times, label=text)
 
 
 # --- a queue over the network ---
@@ -97,7 +88,7 @@ def test_an_address_that_does_not_fit_has_its_sentence(
     assert url != tls_redis.url
     if sentence.startswith("REDIS_URL"):
         with running_machine(tmp_path / "data") as machine:
-            assert machine.start_worker(REDIS_URL=url).wait(60) == UNUSABLE
+            assert machine.start_worker(REDIS_URL=url).wait(LONG_S) == UNUSABLE
             assert sentence in machine.read_log()
         return
     with pytest.raises(StoreUnavailable) as caught:
@@ -105,17 +96,25 @@ def test_an_address_that_does_not_fit_has_its_sentence(
     assert caught.value.remedy == sentence
 
 
+def test_an_address_that_can_not_be_read_is_told_without_it(tmp_path: Path) -> None:
+    with running_machine(tmp_path / "data") as machine:
+        assert machine.start_worker(REDIS_URL="redis://:sesame/secret@localhost:6379/0").wait(LONG_S) == UNUSABLE
+        said = machine.read_log()
+        assert said.startswith("REDIS_URL can't be read") and said.count("\n") == 1
+        assert "sesame" not in said and "secret" not in said
+
+
 def test_a_worker_waits_for_a_queue_it_can_not_trust_and_says_so_once(tls_redis: TlsRedis, tmp_path: Path) -> None:
     with running_machine(tmp_path / "data") as machine:
         worker = machine.start_worker(REDIS_URL=tls_redis.url.partition("?")[0])
         wait_for_log(machine, queue_errors.CERTIFICATE)
         workers = machine.ports.database.workers
-        wait_for(lambda: workers.list_alive(within_s=60), within_s=30, label="the worker")
+        wait_for(lambda: workers.list_alive(within_s=60), label="the worker")
         assert workers.list_alive(within_s=60)[0].info["waits_for"] == "queue"
         assert worker.poll() is None
         assert machine.read_log().count(queue_errors.CERTIFICATE) == 1
         worker.terminate()
-        assert worker.wait(20) == 0
+        assert worker.wait(LONG_S) == 0
         assert workers.list_alive(within_s=60) == ()
         assert "Traceback" not in machine.read_log()
 
@@ -142,7 +141,7 @@ def test_a_worker_of_another_product_is_refused(tmp_path: Path) -> None:
         assert QueueOwner(url).claim("other other") == ours
 
         elsewhere = {"DATA_DIR": str(tmp_path / "elsewhere"), "REDIS_URL": url}
-        assert machine.start_worker(**elsewhere).wait(60) == UNUSABLE
+        assert machine.start_worker(**elsewhere).wait(LONG_S) == UNUSABLE
         assert "This worker has another database than the web server" in machine.read_log()
 
         other_files = ours.partition(" ")[0] + " other"
@@ -152,7 +151,7 @@ def test_a_worker_of_another_product_is_refused(tmp_path: Path) -> None:
         owner.close()
         assert QueueOwner(url).read() == ""
         assert owner.claim(other_files) == other_files
-        assert machine.start_worker(REDIS_URL=url).wait(60) == UNUSABLE
+        assert machine.start_worker(REDIS_URL=url).wait(LONG_S) == UNUSABLE
         assert "This worker keeps files elsewhere than the web server" in machine.read_log()
         assert "Traceback" not in machine.read_log()
 
@@ -165,11 +164,11 @@ def test_the_web_server_says_whose_queue_it_is(tmp_path: Path) -> None:
         server = WebServer(tmp_path, DATA_DIR=str(machine.root), REDIS_URL=url)
         try:
             ours = str(identify(machine.settings, machine.ports.database))
-            wait_for(lambda: owner.read() == ours, within_s=30, label="the web server's word")
+            wait_for(lambda: owner.read() == ours, label="the web server's word")
             machine.start_worker(REDIS_URL=url)
             wait_for_log(machine, "is ready")
             server.running.process.terminate()
-            wait_for(lambda: not owner.read(), within_s=30, label="the end of its word")
+            wait_for(lambda: not owner.read(), label="the end of its word")
         finally:
             server.kill()
 
@@ -181,7 +180,7 @@ def test_a_worker_goes_when_another_product_takes_its_queue(tmp_path: Path) -> N
         worker = machine.start_worker(REDIS_URL=url)  # nobody has said yet whose it is
         wait_for_log(machine, "is ready")
         assert QueueOwner(url).claim("other other") == "other other"
-        assert worker.wait(60) == UNUSABLE
+        assert worker.wait(LONG_S) == UNUSABLE
         assert "This worker has another database than the web server" in machine.read_log()
 
 
@@ -211,7 +210,7 @@ def test_missing_tables_are_refused(tmp_path: Path, local_supabase: LocalSupabas
     project = local_supabase.make_project("bare", migrated=False)
     with running_machine(tmp_path / "data", **project.environment) as machine:
         machine.start_valkey()
-        assert machine.start_worker().wait(60) == UNUSABLE
+        assert machine.start_worker().wait(LONG_S) == UNUSABLE
         assert "Run `make migrate`" in machine.read_log()
         assert "Traceback" not in machine.read_log()
     project.close()

@@ -16,11 +16,9 @@ from jobs.tasks import FETCH_SHARE, STORE_SHARE
 from pipeline.models import RESULT_FILES
 from tests.media.talks import short_talk, write_video
 from tests.product.bucket import MIB, list_bucket, make_large
-from tests.product.machine import Machine, running_machine, wait_for
+from tests.product.machine import LONG_S, Machine, running_machine, wait_for
 from tests.servers.proxy import CuttingProxy
 from tests.servers.weed import LocalS3
-
-LONG_S = 120.0
 
 
 class HoldingProxy(CuttingProxy):
@@ -102,14 +100,14 @@ def test_a_job_is_made_from_the_bucket_into_the_bucket(
 ) -> None:
     user, video, job = make_job(machine, talk)
     machine.start_worker()
-    done = machine.wait_final(job, within_s=LONG_S)
+    done = machine.wait_final(job)
     assert (done.status, done.stored_attempt) == (JobStatus.SUCCEEDED, 1), machine.read_log()
     prefix = f"user/{user.id}/video/{video.id}"
     wanted = [f"{prefix}/original", *(f"{prefix}/job/{job.id}/1/{name}" for name in RESULT_FILES)]
     assert [key for key in list_bucket(local_s3, bucket) if "/transcript/" not in key] == sorted(wanted)
     sizes = {name: machine.ports.files.stat(f"{prefix}/job/{job.id}/1/{name}") for name in RESULT_FILES}
     assert done.result["files"] == {name: stored.size_bytes for name, stored in sizes.items() if stored}
-    wait_for(lambda: not machine.scratch(), within_s=10, label="an empty work folder")
+    wait_for(lambda: not machine.scratch(), label="an empty work folder")
     assert "Traceback" not in machine.read_log()
     assert "X-Amz-Signature" not in machine.read_log()
 
@@ -121,14 +119,14 @@ def test_the_bar_moves_while_the_original_comes_and_the_result_goes(
         _, _, job = make_job(machine, large)
         machine.start_worker(WASABI_ENDPOINT=wire.endpoint)
         assert wire.is_held.wait(LONG_S)
-        wait_for(lambda: 0 < machine.look(job).progress < FETCH_SHARE, within_s=LONG_S, label="a bar that moves")
+        wait_for(lambda: 0 < machine.look(job).progress < FETCH_SHARE, label="a bar that moves")
         assert machine.look(job).stage == "probe"
         wire.go_on(until=b"/report.json")
         assert wire.is_held.wait(LONG_S)
-        wait_for(lambda: machine.look(job).stage == "publish", within_s=LONG_S, label="the last stage")
-        wait_for(lambda: 1 - STORE_SHARE < machine.look(job).progress < 1, within_s=LONG_S, label="a bar near its end")
+        wait_for(lambda: machine.look(job).stage == "publish", label="the last stage")
+        wait_for(lambda: 1 - STORE_SHARE < machine.look(job).progress < 1, label="a bar near its end")
         wire.go_on()
-        assert machine.wait_final(job, within_s=LONG_S).status is JobStatus.SUCCEEDED, machine.read_log()
+        assert machine.wait_final(job).status is JobStatus.SUCCEEDED, machine.read_log()
 
 
 def test_a_cancel_stops_what_is_brought(machine: Machine, large: Path, local_s3: LocalS3) -> None:
@@ -137,9 +135,9 @@ def test_a_cancel_stops_what_is_brought(machine: Machine, large: Path, local_s3:
         machine.start_worker(WASABI_ENDPOINT=wire.endpoint)
         assert wire.is_held.wait(LONG_S)
         machine.ports.database.jobs.request_cancel(user.id, job.id)
-        done = machine.wait_final(job, within_s=LONG_S)
+        done = machine.wait_final(job)
         assert done.status is JobStatus.CANCELLED
-        wait_for(lambda: not machine.scratch(), within_s=30, label="an empty work folder")
+        wait_for(lambda: not machine.scratch(), label="an empty work folder")
 
 
 @pytest.mark.usefixtures("local_s3")  # which says why there is none
@@ -155,8 +153,8 @@ def test_a_store_that_goes_away_meanwhile_fails_nothing(tmp_path: Path, large: P
         assert wire.is_held.wait(LONG_S)
         store.stop()
         wire.go_on()
-        wait_for(lambda: "store is away" in machine.read_log(), within_s=LONG_S, label="a worker that notices")
+        wait_for(lambda: "store is away" in machine.read_log(), label="a worker that notices")
         store.start()
-        done = machine.wait_final(job, within_s=LONG_S)
+        done = machine.wait_final(job)
         assert (done.status, done.stored_attempt) == (JobStatus.SUCCEEDED, done.attempt), machine.read_log()
         assert machine.ports.files.stat(original_key(user.id, video.id)) is not None

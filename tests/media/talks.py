@@ -41,6 +41,11 @@ def run_command(*arguments: str | Path, json_lines: bool = True) -> Ended:
     return Ended(status=done.returncode, events=events, errors=done.stderr)
 
 
+SHADES = "color=gray:s=16x16:r=30,geq=lum='32+abs(mod(N*4,384)-192)':cb=128:cr=128,scale=640:360:flags=neighbor"
+"""A picture of one grey, some shades from that before it. An encode takes next to nothing from it, so that parts agree
+wherever the cuts are, and one in another's place is less than 40 dB from what belongs there."""
+
+
 def write_video(
     path: Path,
     samples: Samples,
@@ -48,14 +53,17 @@ def write_video(
     audio_rate: int = SPEECH_RATE,
     size: tuple[int, int] = (320, 180),
     rate: int = 30,
+    picture: str = "",
     options: Sequence[str] = (),
 ) -> Path:
-    """Write mono ``samples`` under a small moving picture to ``path`` and return it."""
+    """Write mono ``samples`` to ``path`` and return it, under a small moving picture or another source of ffmpeg's."""
     seconds = len(samples) / audio_rate
+    small = f"testsrc2=size={size[0]}x{size[1]}:rate={rate}:duration={seconds:.3f}"
+    shown = f"{picture},trim=duration={seconds:.3f}" if picture else small
     run_ffmpeg(
         [
             *("-v", "error", "-y"),
-            *("-f", "lavfi", "-i", f"testsrc2=size={size[0]}x{size[1]}:rate={rate}:duration={seconds:.3f}"),
+            *("-f", "lavfi", "-i", shown),
             *("-f", "s16le", "-ar", str(audio_rate), "-ch_layout", "mono", "-i", "{sound}"),
             *("-c:v", "libx264", "-preset", "ultrafast", "-crf", "28", "-pix_fmt", "yuv420p"),
             *("-c:a", "aac", "-b:a", "96k", *options, str(path)),

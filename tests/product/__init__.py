@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -43,6 +43,9 @@ class RememberingQueue:
     def enqueue(self, job_id: str, attempt: int, *, timeout_s: int) -> None:  # noqa: ARG002
         if (job_id, attempt) not in self.waiting:
             self.waiting.append((job_id, attempt))
+
+    def find_missing(self, jobs: Iterable[tuple[str, int]]) -> set[tuple[str, int]]:
+        return set(jobs) - set(self.waiting)
 
     def forget(self, job_id: str, attempt: int) -> None:
         if (job_id, attempt) in self.waiting:

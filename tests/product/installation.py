@@ -133,4 +133,4 @@ def hash_files(ports: Ports) -> Mapping[str, str]:
 def read_rows(rows: Rows) -> Mapping[str, list[Row]]:
     """Return every row that is carried."""
     with rows.snapshot() as snapshot:
-        return {table.name: list(snapshot.list_rows(table)) for table in TABLES}
+        return {table.name: list(snapshot.list_rows(table)) for table in TABLES.values()}

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import httpx
 import psutil
@@ -24,14 +25,33 @@ from jobs.storage import StorageManager, hash_transcript, original_key
 from pipeline.options import parse_job_options
 from pipeline.probe import probe
 
+T = TypeVar("T")
 
-def wait_for(what: Callable[[], object], *, within_s: float, label: str = "") -> float:
-    """Wait until ``what`` says yes and return the seconds that took; fail after ``within_s``."""
+LONG_S = 300.0
+"""The limit of a wait by which nothing is measured: no machine is so slow or so busy that it takes as long."""
+STOP_S = 60.0
+"""A process that was told to stop and still lives after this time is killed."""
+
+
+def wait_for(
+    what: Callable[[], T],
+    *,
+    within_s: float = LONG_S,
+    every_s: float = 0.05,
+    label: str = "",
+    explain: Callable[[], object] = str,
+) -> T:
+    """Return the first true value of ``what``, which is asked every ``every_s`` seconds.
+
+    Raises `AssertionError` when there is none within ``within_s`` seconds: ``label`` says what was waited for, and
+    ``explain`` what there is instead.
+    """
     began = time.monotonic()
-    while not what():
-        assert time.monotonic() - began < within_s, f"not within {within_s:.0f} s: {label or what}"
-        time.sleep(0.05)
-    return time.monotonic() - began
+    while not (value := what()):
+        waited_s = time.monotonic() - began
+        assert waited_s < within_s, f"not within {within_s:.0f} s: {label or what}\n{explain()}"
+        time.sleep(every_s)
+    return value
 
 
 @dataclass
@@ -57,7 +77,7 @@ class Machine:
         part = make_parts(self.settings)[0]
         path = Path(self.settings.redis_url.removeprefix("unix://"))
         self.processes["valkey"] = self._start(list(part.command))
-        wait_for(lambda: ping_queue(path), within_s=20, label="valkey")
+        wait_for(lambda: ping_queue(path), label="valkey")
         return self.processes["valkey"]
 
     def start_worker(self, name: str = "worker", **environ: str) -> subprocess.Popen[bytes]:
@@ -69,7 +89,7 @@ class Machine:
         """Start everything as ``make run`` does, and wait until it says where it is."""
         before = self.read_log().count("Open http") if self.log.exists() else 0
         process = self.start_supervisor(**environ)
-        wait_for(lambda: self.read_log().count("Open http") > before, within_s=90, label="the product's start")
+        wait_for(lambda: self.read_log().count("Open http") > before, label="the product's start")
         return process
 
     def start_supervisor(self, **environ: str) -> subprocess.Popen[bytes]:
@@ -91,8 +111,7 @@ class Machine:
             children = psutil.Process(self.processes["product"].pid).children()
             return [child for child in children if any(word in argument for argument in _command_of(child))]
 
-        wait_for(find, within_s=60, label=word)
-        (found,) = find()
+        (found,) = wait_for(find, label=word)
         return found
 
     def _start(self, command: list[str], environ: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
@@ -124,7 +143,7 @@ class Machine:
             process.send_signal(signal.SIGTERM)
         for process in self.processes.values():
             try:
-                process.wait(15)
+                process.wait(STOP_S)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -191,7 +210,7 @@ class Machine:
         assert found is not None
         return found[0]
 
-    def wait_final(self, job: ProcessingJob, *, within_s: float = 90) -> ProcessingJob:
+    def wait_final(self, job: ProcessingJob, *, within_s: float = LONG_S) -> ProcessingJob:
         """Return the job once it is over."""
         wait_for(lambda: self.look(job).status.is_final, within_s=within_s, label="the job's end")
         return self.look(job)

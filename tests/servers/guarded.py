@@ -143,7 +143,7 @@ class GuardedServer:
             os.kill(self.pid, signal.SIGKILL)
         self.stop()
 
-    def wait_until(self, is_ready: Callable[[], bool], *, within_s: float = 60) -> None:
+    def wait_until(self, is_ready: Callable[[], bool], *, within_s: float = 300) -> None:
         """Return as soon as it is ready. Raises `ServerMissing` with the end of its log when it ends or stays away."""
         until = time.monotonic() + within_s
         while not is_ready():

@@ -16,7 +16,7 @@ def read_tallies(figures: Figures) -> dict[tuple[str, str], tuple[int, float]]:
     return {(tally.name, tally.label): (tally.count, tally.total) for tally in figures.tallies}
 
 
-def about(seconds: float, *, by: float = 500) -> Any:
+def about(seconds: float, *, by: float = 60) -> Any:
     """Return what equals these seconds, and the little that the test itself takes."""
     return pytest.approx(seconds, abs=by)
 

@@ -56,6 +56,7 @@ def _wanted() -> str:
 
 
 jobs.crew.SHARED_FROM_MS = 1000
+jobs.crew.LEAST_PARTS = 6
 jobs.crew.RqCrew.least_windows = 1
 jobs.crew.RqCrew.least_s = 2
 jobs.crew.RqCrew.make = _make_together  # type: ignore[method-assign]
