@@ -25,14 +25,14 @@ whisper := $(shell grep -o '^openai-whisper==[^ ]*' requirements.txt)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup packages run worker migrate bucket sweep reconcile export import weights auto-editor video test test-slow test-saboteurs bench screens lint clean
+.PHONY: help setup packages run worker migrate bucket sweep reconcile export import reset-link weights auto-editor video test test-slow test-saboteurs bench screens lint clean
 
 help: ## List the commands
 	@echo 'Mini Video Factory: raw talking video in, tight captioned video out.'
 	@echo
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 	@echo
-	@echo 'The first command sets everything up (about 600 MB to download, some minutes); after that no network is needed.'
+	@echo 'The first command sets everything up (about 700 MB to download, some minutes); after that no network is needed.'
 
 setup: weights ## Install everything into .venv and get the speech weights
 
@@ -62,6 +62,9 @@ export: $(RUNTIME) ## Write everything into a folder, to move it or as a back-up
 import: $(RUNTIME) ## Read such a folder into the empty stores that the settings name: IN=folder [ARGS="--verify --keep"]
 	@$(PY) -m jobs.upkeep import $(if $(value IN),"$$VIDEO_IN") $(ARGS)
 
+reset-link: $(RUNTIME) ## Print a link to set a new password with, also for a lone administrator: NAME=ada
+	@$(PY) -m jobs.upkeep reset-link $(if $(value NAME),"$$PERSON_NAME")
+
 weights: $(RUNTIME) ## Get the speech weights, if they are not there yet
 	@$(PY) -m pipeline.weights
 
@@ -73,6 +76,7 @@ auto-editor: $(RUNTIME) ## Get the real auto-editor as second cut engine, where 
 # Handed over by the environment, so that a file name may hold spaces, quotes or dollar signs.
 export VIDEO_IN := $(or $(value IN),$(SAMPLE))
 export VIDEO_OUT := $(value OUT)
+export PERSON_NAME := $(value NAME)
 
 video: weights $(if $(value IN),,$(SAMPLE)) ## Process a recording: IN=talk.mp4 [OUT=out/] [ARGS="--captions burned"]; without IN a sample
 	@$(PY) -m pipeline "$$VIDEO_IN" -o "$$VIDEO_OUT" $(ARGS)

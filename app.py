@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import NoReturn
 
 import streamlit as st
 from starlette.middleware import Middleware
 
 import api
 from api.headers import SecurityHeaders
-from config import Settings, load_settings
-from jobs.errors import DomainError
+from config import UNUSABLE, Settings, SettingsError, load_settings
+from jobs.errors import DatabaseUnusable, DomainError
+from jobs.health import explain_closed_store
 from jobs.log import configure_logging
 from jobs.outside import make_passwords, make_ports, make_queue_claim, read_limits, read_machine_options
 from jobs.ports import Ports
@@ -50,12 +54,21 @@ def compose(settings: Settings) -> tuple[Ports, Services]:
 
 @asynccontextmanager
 async def lifespan(_: st.App) -> AsyncIterator[None]:
-    """Open everything before the first request, look after lost jobs meanwhile, close at the end."""
-    settings = load_settings()
-    configure_logging(level=settings.log_level or "INFO", as_json=settings.log_format == "json")
-    ports, services = await asyncio.to_thread(compose, settings)
+    """Open everything before the first request, look after lost jobs meanwhile, close at the end.
+
+    The process ends with a sentence when that can't be opened: by 78 when trying again changes nothing, else by 1.
+    """
+    try:
+        settings = load_settings()
+        configure_logging(level=settings.log_level or "INFO", as_json=settings.log_format == "json")
+        ports, services = await asyncio.to_thread(compose, settings)
+        claim = make_queue_claim(settings, ports)
+    except (SettingsError, DatabaseUnusable) as error:
+        _end(str(error), UNUSABLE)
+    except DomainError as error:
+        logger.warning("%s: %s", error.code, error.detail)
+        _end(explain_closed_store(error)[1], 1)
     session.install(services, base_url=settings.base_url)
-    claim = make_queue_claim(settings, ports)
     task = asyncio.create_task(_recover(services, [] if claim is None else [claim.claim_queue]))
     try:
         yield
@@ -66,6 +79,12 @@ async def lifespan(_: st.App) -> AsyncIterator[None]:
         if claim is not None:
             with suppress(DomainError):  # it is forgotten in a minute anyhow
                 await asyncio.to_thread(claim.withdraw)
+
+
+def _end(sentence: str, status: int) -> NoReturn:
+    """End this process. Whatever a lifespan raises, the server would print as a traceback, and choose the status."""
+    print(sentence, file=sys.stderr, flush=True)
+    os._exit(status)
 
 
 async def _recover(services: Services, first: Sequence[Callable[[], object]]) -> None:

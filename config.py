@@ -18,6 +18,9 @@ SIGN_UPS = ("open", "invitation", "closed")
 LOG_FORMATS = ("text", "json")
 MIN_COOKIE_KEY_BYTES, MIN_METRICS_TOKEN_BYTES = 32, 16
 AUTH_BACKENDS = ("table", "supabase")
+UNUSABLE = 78
+"""Exit status of a program whose settings, or what they name, have to be mended first: starting it again changes
+nothing."""
 _MAX_SOCKET_PATH = 100
 """A unix socket's path may have 107 bytes, and Valkey's own temporary name is a little longer."""
 

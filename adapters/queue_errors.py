@@ -1,8 +1,13 @@
-"""What goes wrong at Valkey or Redis, as an error that says what mends it. No address and no password gets into one."""
+"""What goes wrong at Valkey or Redis, as an error that says what mends it. No address and no password gets into one.
+
+The client names the address in its texts, and some servers answer with all that they were sent, a password too: what
+they say is never passed on.
+"""
 
 from __future__ import annotations
 
 import logging
+import re
 import ssl
 
 from redis.exceptions import (
@@ -61,7 +66,7 @@ class QueueNews:
         if remedy != self._told:
             self._told = remedy
             logger.warning("%s It is tried again until it works.", remedy)
-        logger.debug("%s: %s", type(error).__name__, error)
+        logger.debug("%s", describe_error(error))
 
     def works(self) -> None:
         """Take note of an answer."""
@@ -76,7 +81,18 @@ class QueueNews:
 
 def translate(error: RedisError) -> QueueFault:
     """Return the domain's error for one of the client."""
-    return QueueFault(f"{type(error).__name__}: {error}", find_remedy(error))
+    return QueueFault(describe_error(error), find_remedy(error))
+
+
+def describe_error(error: BaseException) -> str:
+    """Return what the log may know of an error: the classes it came of, with the system's and the server's codes."""
+    code = re.match(r"[A-Z]+\b", str(error)) if isinstance(error, ResponseError) else None
+    return " from ".join(_name_cause(cause) for cause in _list_causes(error)) + (f" ({code[0]})" if code else "")
+
+
+def _name_cause(error: BaseException) -> str:
+    number = error.errno if isinstance(error, OSError) else None
+    return type(error).__name__ + (f" [Errno {number}]" if number is not None else "")
 
 
 def find_remedy(error: BaseException) -> str:

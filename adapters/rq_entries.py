@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -17,6 +18,8 @@ SERIALIZER = "json"
 """RQ's own choice is pickle: who can write to the queue could then run anything."""
 ANSWER_S = 5.0
 FAILURE_TTL_S = 60
+REMEMBERED = 1000
+"""Entries whose signs of life a watch remembers: those it was asked for last."""
 
 
 @contextmanager
@@ -36,12 +39,33 @@ def find_entry(entry_id: str, connection: Redis) -> Job | None:
         return None
 
 
-def is_alive(entry: Job, *, stale_s: float) -> bool:
-    """Tell whether an entry stands in line, or a worker has looked after it in the last ``stale_s`` seconds."""
-    match entry.get_status(refresh=False):
-        case JobStatus.QUEUED:
-            return entry.get_position() is not None
-        case JobStatus.STARTED:
-            seen = entry.last_heartbeat
-            return seen is not None and datetime.now(UTC) - seen.replace(tzinfo=UTC) < timedelta(seconds=stale_s)
-    return False
+class EntryWatch:
+    """Tells which entries will still come to something.
+
+    Who has an entry says so again and again, by a clock that may differ from ours: what counts is that it says
+    something new.
+    """
+
+    def __init__(self, stale_s: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stale_s, self._clock = stale_s, clock
+        self._signs: dict[str, tuple[datetime | None, float]] = {}
+        """By entry, the last sign of who has it, and since when we know that sign."""
+
+    def is_alive(self, entry: Job) -> bool:
+        """Tell whether an entry stands in line, or who has it gave a new sign in the last ``stale_s`` seconds."""
+        match entry.get_status(refresh=False):
+            case JobStatus.QUEUED:
+                return entry.get_position() is not None
+            case JobStatus.STARTED:
+                return self._clock() - self._note(entry.id, entry.last_heartbeat) < self._stale_s
+        return False
+
+    def _note(self, entry_id: str, sign: datetime | None) -> float:
+        """Return since when a sign of life is known."""
+        before, since = self._signs.pop(entry_id, (None, None))
+        if since is None or sign != before:
+            since = self._clock()
+        self._signs[entry_id] = sign, since
+        if len(self._signs) > REMEMBERED:
+            del self._signs[next(iter(self._signs))]
+        return since

@@ -11,7 +11,7 @@ from redis import Redis
 from rq import Queue
 from rq.exceptions import DuplicateJobError
 
-from adapters.rq_entries import ANSWER_S, FAILURE_TTL_S, SERIALIZER, answered, find_entry, is_alive
+from adapters.rq_entries import ANSWER_S, FAILURE_TTL_S, SERIALIZER, EntryWatch, answered, find_entry
 
 PARTS_QUEUE = "parts"
 PART_TASK = "jobs.helping.process_part"
@@ -27,6 +27,7 @@ class RqParts:
     def __init__(self, url: str) -> None:
         self._connection = Redis.from_url(url, socket_timeout=ANSWER_S, socket_connect_timeout=ANSWER_S)
         self._queue = Queue(PARTS_QUEUE, connection=self._connection, serializer=SERIALIZER)
+        self._watch = EntryWatch(STALE_S)
 
     def offer(self, job_id: str, attempt: int, name: str, *, timeout_s: int) -> None:
         """Hand a part to the workers; doing it again changes nothing."""
@@ -56,7 +57,7 @@ class RqParts:
         """Tell whether a part that was offered still waits or is being made."""
         with answered():
             entry = find_entry(_entry_id(job_id, attempt, name), self._connection)
-            return entry is not None and is_alive(entry, stale_s=STALE_S)
+            return entry is not None and self._watch.is_alive(entry)
 
 
 def _entry_id(job_id: str, attempt: int, name: str) -> str:

@@ -6,6 +6,7 @@ this loses nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Set
 from contextlib import suppress
 
 from redis import Redis
@@ -14,7 +15,7 @@ from rq import Queue
 from rq.exceptions import DuplicateJobError
 from rq.job import Job, JobStatus
 
-from adapters.rq_entries import ANSWER_S, FAILURE_TTL_S, SERIALIZER, answered, find_entry, is_alive
+from adapters.rq_entries import ANSWER_S, FAILURE_TTL_S, SERIALIZER, EntryWatch, answered, find_entry
 
 QUEUE_NAME = "videos"
 TASK = "jobs.tasks.process_job"
@@ -42,6 +43,7 @@ class RqQueue:
     def __init__(self, url: str) -> None:
         self._connection = Redis.from_url(url, socket_timeout=ANSWER_S, socket_connect_timeout=ANSWER_S)
         self._queue = Queue(QUEUE_NAME, connection=self._connection, serializer=SERIALIZER)
+        self._watch = EntryWatch(STALE_S)
 
     def enqueue(self, job_id: str, attempt: int, *, timeout_s: int) -> None:
         """Hand a job to the workers; doing it again while it waits or starts changes nothing."""
@@ -50,11 +52,17 @@ class RqQueue:
                 self._add(job_id, attempt, timeout_s)
             except DuplicateJobError:
                 entry = self._find(job_id, attempt)
-                if entry is None or not is_alive(entry, stale_s=STALE_S):
+                if entry is None or not self._watch.is_alive(entry):
                     if entry is not None:
                         entry.delete()
                     with suppress(DuplicateJobError):  # another recovery was quicker
                         self._add(job_id, attempt, timeout_s)
+
+    def find_missing(self, jobs: Iterable[tuple[str, int]]) -> Set[tuple[str, int]]:
+        """Return those of the jobs, given with their attempts, that do not stand in line: one question for all."""
+        with answered():
+            in_line = set(self._queue.job_ids)
+        return {(job_id, attempt) for job_id, attempt in jobs if _entry_id(job_id, attempt) not in in_line}
 
     def forget(self, job_id: str, attempt: int) -> None:
         """Take a waiting job out of the queue; one that runs is left to its worker."""
@@ -74,11 +82,15 @@ class RqQueue:
             TASK,
             args=(job_id,),
             timeout=timeout_s,
-            job_id=f"{job_id}-{attempt}",
+            job_id=_entry_id(job_id, attempt),
             unique=True,
             result_ttl=0,
             failure_ttl=FAILURE_TTL_S,
         )
 
     def _find(self, job_id: str, attempt: int) -> Job | None:
-        return find_entry(f"{job_id}-{attempt}", self._connection)
+        return find_entry(_entry_id(job_id, attempt), self._connection)
+
+
+def _entry_id(job_id: str, attempt: int) -> str:
+    return f"{job_id}-{attempt}"

@@ -14,11 +14,11 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import RedisError
 from rq import Queue, Worker
-from rq.exceptions import StopRequested
+from rq.exceptions import DeserializationError, StopRequested
 from rq.executions import Execution
 from rq.job import Job
 
-from adapters.queue_errors import QueueNews
+from adapters.queue_errors import QueueNews, describe_error
 from adapters.rq_entries import ANSWER_S, SERIALIZER
 from adapters.rq_line import take_first
 from adapters.rq_parts import PART_TASK, PARTS_QUEUE
@@ -146,6 +146,9 @@ class _Worker(Worker):
     on_end: Callable[[str, bool], None]
     choose: Callable[[], Sequence[tuple[str, int]]]
 
+    _was_handed = False
+    """An entry just left the queue, and is nowhere yet: it would look lost to a tick."""
+
     @property
     def dequeue_timeout(self) -> int:
         return _DEQUEUE_S
@@ -160,7 +163,7 @@ class _Worker(Worker):
         try:
             super().run_maintenance_tasks()  # type: ignore[no-untyped-call]
         except RedisError as error:
-            logger.debug("no maintenance: %s", error)
+            logger.debug("no maintenance: %s", describe_error(error))
 
     def _install_signal_handlers(self) -> None:
         self.stop.then = self.kill_horse
@@ -174,7 +177,9 @@ class _Worker(Worker):
         except RedisError as error:
             self.news.fails(error)
         if pipeline is None and not self.is_horse:
-            self.on_tick()
+            if not self._was_handed:
+                self.on_tick()
+            self._was_handed = False
             if self.stop.requested and not self.horse_pid:
                 raise StopRequested
 
@@ -187,35 +192,40 @@ class _Worker(Worker):
             self.news.fails(error)
             raise StopRequested from error
 
+    def reorder_queues(self, reference_queue: Queue) -> None:
+        """Take note that an entry was handed out: RQ calls this first, and then gives a sign of life."""
+        super().reorder_queues(reference_queue)
+        self._was_handed = True
+
     def set_state(self, state: str, pipeline: Any = None) -> None:
         try:
             super().set_state(state, pipeline)
         except RedisError as error:
-            logger.debug("no state: %s", error)
+            logger.debug("no state: %s", describe_error(error))
 
     def register_death(self) -> None:
         try:
             super().register_death()  # type: ignore[no-untyped-call]
         except RedisError as error:
-            logger.debug("no death registered: %s", error)
+            logger.debug("no death registered: %s", describe_error(error))
 
     def execute_job(self, job: Job, queue: Queue) -> None:
-        if job.func_name not in TASKS:
-            logger.error("the queue names the function %r, which is none of ours; it is not called", job.func_name)
-            job.delete()
-            return
-        if self.stop.requested:  # it came too late for this worker; recovery puts the job in line again
-            return
         try:
+            if _find_task(job) is None:
+                logger.error("the queue's entry %r calls no function of ours with an id; it is not run", job.id)
+                job.delete()
+                return
+            if self.stop.requested:  # it came too late for this worker; recovery puts the job in line again
+                return
             chosen = self._choose(job, queue) if job.func_name == TASK else job
             if chosen is not None:
                 super().execute_job(chosen, queue)
         except RedisError as error:  # the job's process is dead by then, and the jobs table knows how it ended
-            logger.warning("the queue went away under a job: %s", error)
+            logger.warning("the queue went away under a job: %s", describe_error(error))
 
     def _choose(self, job: Job, queue: Queue) -> Job | None:
         chosen = take_first(job, queue, [f"{job_id}-{attempt}" for job_id, attempt in self.choose()])
-        return chosen if chosen is not None and chosen.func_name == TASK else None
+        return chosen if chosen is not None and _find_task(chosen) == TASK else None
 
     def main_work_horse(self, job: Job, queue: Queue) -> None:
         logging.getLogger("rq").setLevel(logging.CRITICAL)  # what is left to say here is about RQ's own books
@@ -251,6 +261,15 @@ class _Worker(Worker):
             _kill_group(self.horse_pid)
             with suppress(ProcessLookupError):  # it may not have got as far as its own group
                 os.kill(self.horse_pid, sig)
+
+
+def _find_task(entry: Job) -> str | None:
+    """Return which of our functions an entry calls with some id; None for what calls another, or can't be read."""
+    try:
+        name, arguments = entry.func_name, entry.args
+    except DeserializationError:
+        return None
+    return name if name in TASKS and isinstance(arguments, list) and arguments else None
 
 
 def _kill_group(leader: int) -> None:

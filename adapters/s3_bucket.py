@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 from uuid import uuid4
@@ -104,8 +104,9 @@ def prepare_bucket(
         return
     yield check_browsers(public_endpoint, bucket, origin)
     with answered():
-        _check_closed(client, public_endpoint, bucket)
-    yield "Nobody can read it without a link of ours."
+        yield from _check_closed(
+            client, {public_endpoint: "WASABI_PUBLIC_ENDPOINT", endpoint: "WASABI_ENDPOINT"}, bucket
+        )
 
 
 def _is_there(client: S3Client, bucket: str) -> bool:
@@ -158,20 +159,35 @@ def _allow_browsers(client: S3Client, bucket: str, origin: str, *, dry_run: bool
     yield f"Browsers are now allowed to upload from {origin}.{kept}"
 
 
-def _check_closed(client: S3Client, endpoint: str, bucket: str) -> None:
-    """Look at the bucket, and at a file in it, as a stranger."""
+def _check_closed(client: S3Client, names: Mapping[str, str], bucket: str) -> Iterator[str]:
+    """Look at the bucket, and at a file in it, as a stranger at each address of ``names``; yield what that shows."""
     key = f".check/{uuid4()}"
     client.put_object(Bucket=bucket, Key=key, Body=b"closed?")
     try:
-        for path in (f"{bucket}?list-type=2", f"{bucket}/{key}"):
-            try:
-                answer = httpx.get(f"{endpoint}/{path}", timeout=_ANSWER_S)
-            except httpx.HTTPError:
-                continue
-            if answer.is_success:
-                raise make_error(OPEN, f"{path} answers {answer.status_code} to anybody")
+        refusing = {address for address in names if _refuses(address, (f"{bucket}?list-type=2", f"{bucket}/{key}"))}
     finally:
         client.delete_object(Bucket=bucket, Key=key)
+    if refusing:
+        yield "Nobody can read it without a link of ours."
+    for name in (name for address, name in names.items() if address not in refusing):
+        yield f"Whether strangers can read it at {name} can't be told from here: the store does not answer there."
+
+
+def _refuses(address: str, paths: Sequence[str]) -> bool:
+    """Tell whether a stranger is refused every path; no refusal is silence, or what a proxy before the store says.
+
+    Raises `StorageError` when a stranger gets one of them.
+    """
+    refused = 0
+    for path in paths:
+        try:
+            answer = httpx.get(f"{address}/{path}", timeout=_ANSWER_S)
+        except httpx.HTTPError:
+            continue
+        if answer.is_success:
+            raise make_error(OPEN, f"{path} answers {answer.status_code} to anybody")
+        refused += answer.is_client_error
+    return refused == len(paths)
 
 
 _TAKEN = Trouble(

@@ -20,7 +20,7 @@ from botocore.exceptions import (
 )
 from urllib3.exceptions import HTTPError
 
-from jobs.errors import JobError, NotFound, StorageError
+from jobs.errors import JobError, NotFound, StorageCode, StorageError
 
 _AWAY = "The file store does not answer just now. Try again in a minute."
 _CLOSED = "The file store can't be used just now. Ask the administrator to look at it."
@@ -31,7 +31,7 @@ _FULL = "The file store is full. Ask the administrator to make room, then go on.
 class Trouble:
     """One way in which a store fails."""
 
-    code: str
+    code: StorageCode
     remedy: str
     message: str = _CLOSED
     passes: bool = False

@@ -1,4 +1,4 @@
-"""The addresses under ``/api`` and ``/auth``: what pages fetch and send beside Streamlit's own connection."""
+"""The addresses under ``/api`` and ``/auth``, and ``/metrics``: all that goes beside Streamlit's own connection."""
 
 from __future__ import annotations
 

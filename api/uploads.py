@@ -16,8 +16,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from api.guard import GetServices, make_error, owner_route, run_at_store
-from jobs.errors import Conflict, JobError, NotFound, Refused
+from api.guard import GetServices, owner_route, run_at_store
+from jobs.errors import Conflict, DomainError, NotFound, Refused
 from jobs.models import Upload, User
 from jobs.service import Services
 
@@ -126,9 +126,9 @@ class _Uploads:
             now = await run_at_store(services.uploads.get, user.id, upload_id)
             body = {"error": {"code": error.code, "message": error.message}, "offset": now.received}
             return JSONResponse(body, status_code=error.status, headers=_NO_STORE)
-        except JobError as error:
+        except DomainError:
             await _ignore_rest(request)
-            return make_error(error.status, error.code, error.message)
+            raise
         finally:
             if self._receiving.get(upload_id) is this:
                 del self._receiving[upload_id]

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Prints settings with fresh secrets for everything on this machine: sh deploy/local-env.sh >> .env
+# Prints settings with fresh secrets for everything on this machine: (umask 077; sh deploy/local-env.sh >> .env)
 set -eu
 
 random() { openssl rand -hex "$1"; }
@@ -28,7 +28,7 @@ SUPABASE_DB_URL=postgresql://postgres:$password@postgres:5432/postgres
 WASABI_BUCKET=videos
 WASABI_REGION=us-east-1
 WASABI_ENDPOINT=http://s3:8333
-# Where browsers reach the file store: another name than localhost as soon as they run elsewhere
+# Where browsers reach the file store: https:// and FILES_DOMAIN as soon as they run elsewhere
 WASABI_PUBLIC_ENDPOINT=http://localhost:8333
 WASABI_ACCESS_KEY_ID=AK$(random 9)
 WASABI_SECRET_ACCESS_KEY=$(random 24)

@@ -219,7 +219,12 @@ class AuthManager:
         if self.sign_up is SignUp.CLOSED:
             raise Conflict("Nobody can sign up here, so an invitation would be useless. Create the account instead.")
         return self._make_link(
-            LinkKind.INVITATION, user_id=None, role=role, note=fields.check_note(note), by=actor, life=INVITATION_LIFE
+            LinkKind.INVITATION,
+            user_id=None,
+            role=role,
+            note=fields.check_note(note),
+            created_by=actor.id,
+            life=INVITATION_LIFE,
         )
 
     def list_invitations(self, actor: User) -> Sequence[Link]:
@@ -235,9 +240,15 @@ class AuthManager:
     def make_reset_link(self, actor: User, user_id: str) -> str:
         """Return the token of a link that sets a new password once, good for a day. Older ones become useless."""
         require_admin(self._ports, actor)
+        return self.issue_reset_link(user_id, created_by=actor.id)
+
+    def issue_reset_link(self, user_id: str, *, created_by: str = "") -> str:
+        """Return what `make_reset_link` does, without asking who wants it: whoever works on the machine may have it."""
         user = self._get(user_id)
         self._delete_links(lambda link: link.user_id == user.id)
-        return self._make_link(LinkKind.RESET, user_id=user.id, role=user.role, note="", by=actor, life=RESET_LIFE)
+        return self._make_link(
+            LinkKind.RESET, user_id=user.id, role=user.role, note="", created_by=created_by, life=RESET_LIFE
+        )
 
     def set_active(self, actor: User, user_id: str, is_active: bool) -> None:
         """Disable an account, which ends its sessions at once, or enable it. Raises `Conflict` for the last one."""
@@ -354,7 +365,7 @@ class AuthManager:
     # --- links and users ---
 
     def _make_link(
-        self, kind: LinkKind, *, user_id: str | None, role: Role, note: str, by: User, life: timedelta
+        self, kind: LinkKind, *, user_id: str | None, role: Role, note: str, created_by: str, life: timedelta
     ) -> str:
         token = make_link_token()
         self._ports.database.links.create(
@@ -363,7 +374,7 @@ class AuthManager:
             user_id=user_id,
             role=role,
             note=note,
-            created_by=by.id,
+            created_by=created_by,
             expires_at=self._ports.now() + life,
         )
         return token

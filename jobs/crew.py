@@ -19,7 +19,7 @@ from jobs.models import ProcessingJob, Video
 from jobs.parts import Part, describe_part, is_whole, make_part
 from jobs.ports import Ports
 from jobs.quota import timeout_s_of
-from jobs.storage import job_prefix, part_key
+from jobs.storage import is_part, job_prefix, part_key
 from pipeline.chunks import LEAST_S, Chunk
 from pipeline.models import Progress, RunContext, Stage
 from pipeline.options import PipelineOptions
@@ -29,25 +29,25 @@ logger = logging.getLogger(__name__)
 
 SHARED_FROM_MS = 10 * 60_000
 """Shorter originals are made by one worker: parts cost some seconds each, and other videos may wait."""
-PARTS_EACH = 3
-"""Parts for each worker that is free, so that a slow one holds nobody up for long."""
+LEAST_PARTS = 20
+"""Of a step: two or more for each of up to ten workers, so that a slow one holds nobody up for long. One more would
+cost a two hundredth of the picture's time."""
 PART_MS = 10 * 60_000
 """Of the original: a part of more would keep its maker from other people's videos for long."""
 MOST_PARTS = 96
 """Each part of the picture looks at every packet of the source first."""
 ALIVE_S = 30.0
 """A worker that was not seen for so long is no helper."""
-_BUSY = {"job_id", "is_draining", "waits_for"}
-"""What a worker says of itself that has no hand free."""
 POLL_S = 1.0
 LOST_S = 5.0
 """A part that nobody seems to have for so long is made here. Between the queue and its maker it is nowhere for a
 moment."""
 
 
-def choose_parts(hands: int, duration_ms: int) -> int:
-    """Return in how many parts so many workers share a step of an original out: as many for each of them. Pure."""
-    return min(MOST_PARTS, hands * max(PARTS_EACH, ceil(duration_ms / PART_MS / hands)))
+def choose_parts(duration_ms: int) -> int:
+    """Return in how many parts a step of an original is shared out, whoever is there: another attempt at the job, with
+    other workers, then finds parts that were made before. Pure."""
+    return min(MOST_PARTS, max(LEAST_PARTS, ceil(duration_ms / PART_MS)))
 
 
 class RqCrew:
@@ -70,17 +70,17 @@ class RqCrew:
         self._source, self._options, self._ctx = source, options, ctx
 
     def count_parts(self) -> int:
-        """Return in how many parts to share a step out now; 1 without other workers.
+        """Return in how many parts to share a step out now; 1 with neither other workers nor parts from before.
 
-        Those that are busy count as one: some of them may be free before the end.
+        Those that are busy count: some of them may be free before the end.
         """
         try:
             alive = self._ports.database.workers.list_alive(within_s=ALIVE_S)
         except StoreUnavailable:
             return 1
-        others = [worker for worker in alive if worker.id != self._machine.worker_id]
-        free = sum(not worker.info.keys() & _BUSY for worker in others)
-        return choose_parts(1 + max(1, free), self._video.facts.duration_ms) if others else 1
+        has_others = any(worker.id != self._machine.worker_id for worker in alive)
+        is_shared = has_others or (self._job.attempt > 1 and any(map(is_part, self.list_stored().values())))
+        return choose_parts(self._video.facts.duration_ms) if is_shared else 1
 
     def write_down(self, shares: Sequence[tuple[WindowShare, Path]]) -> Sequence[Path]:
         """Return for each share, whose sound lies beside it, the checkpoint file that it came to."""

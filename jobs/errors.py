@@ -17,6 +17,29 @@ AuthError                 401: who is it?
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
+StorageCode = Literal[
+    "disk_full",
+    "files",
+    "files_account",
+    "files_browsers",
+    "files_bucket",
+    "files_busy",
+    "files_clock",
+    "files_cut",
+    "files_denied",
+    "files_full",
+    "files_keys",
+    "files_open",
+    "files_region",
+    "files_tls",
+    "files_unreachable",
+    "probe_failed",
+]
+"""What can be wrong with files."""
+STORAGE_CODES: tuple[StorageCode, ...] = get_args(StorageCode)
+
 
 class DomainError(Exception):
     """Base of both trees. ``message`` is shown to a person, ``detail`` is logged only."""
@@ -78,6 +101,9 @@ class StorageError(JobError):
     """Files can't be read or written just now."""
 
     status = 503
+
+    def __init__(self, code: StorageCode, message: str, detail: str = "") -> None:
+        super().__init__(code, message, detail)
 
 
 class StoreUnavailable(JobError):

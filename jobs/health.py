@@ -15,7 +15,7 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from jobs.errors import DomainError, LoginUnavailable
+from jobs.errors import DomainError, LoginUnavailable, StorageError
 from jobs.models import HealthPart, WorkerInfo
 from jobs.ports import Passwords, Ports
 from jobs.version import VERSION
@@ -55,6 +55,12 @@ MENDED_BY = {
     "disk": "The free room can't be read. Check that the data folder is there.",
 }
 _NO_WORKER = "No worker is running, so videos wait. Start the product again, or run `make worker`."
+
+
+def explain_closed_store(error: DomainError) -> tuple[str, str]:
+    """Return the id of the part that could not be opened at a start, and the sentence that mends it."""
+    part = "files" if isinstance(error, StorageError) else "database"
+    return part, error.remedy or MENDED_BY[part]
 
 
 class _Fault(Exception):

@@ -32,6 +32,8 @@ def process_part(job_id: str, attempt: int, name: str) -> None:
     ports = machine.make_ports()
     try:
         with about(job_id=job_id), hold_folder(machine.work_root, name_folder(job_id, machine.worker_id)) as folder:
+            if folder is None:  # who has the job makes the part
+                return
             found = ports.database.jobs.find(job_id)
             with PartWatch(ports.database.jobs, job_id, attempt) as watch:
                 if found is None or not watch.look():

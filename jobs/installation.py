@@ -6,9 +6,14 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
+from uuid import uuid4
+
+from jobs.ports import Database
 
 logger = logging.getLogger(__name__)
 
+SECRET_OF_INSTALLATION = "installation"
+"""Name of the secret by which a database is known again, whichever way it is reached."""
 _TAKEN = (
     "The queue in REDIS_URL is another product's, so no worker of this one will work. "
     "Name a queue of its own, such as another number at the end of REDIS_URL."
@@ -33,6 +38,11 @@ class Installation:
 
     def __str__(self) -> str:
         return f"{self.database} {self.files}"
+
+
+def identify_database(database: Database) -> str:
+    """Return the id of a database, made once by whoever asks first. Raises `StoreUnavailable`."""
+    return database.get_secret(SECRET_OF_INSTALLATION, lambda: uuid4().hex)
 
 
 def describe_difference(ours: Installation, theirs: str) -> str:

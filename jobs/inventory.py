@@ -5,14 +5,15 @@ Both come in the same order, so one is merged with the other and neither is ever
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import groupby
 
-from jobs.models import ProcessingJob, StoredFile, Video
+from jobs.models import JobStatus, ProcessingJob, StoredFile, Video
 from jobs.ports import NIL, Ports
-from jobs.storage import ORIGINALS_PREFIX, parse_key, user_prefix, video_prefix
+from jobs.storage import ORIGINALS_PREFIX, parse_key, result_key, user_prefix, video_prefix
+from pipeline.models import RESULT_FILES
 
 SETTLED = timedelta(hours=1)
 """Younger files may belong to what is just being written, so nothing is concluded from them."""
@@ -79,6 +80,23 @@ def list_rows(ports: Ports, *, user_id: str = "") -> Iterator[tuple[Video, Seque
                 return
             yield video, jobs
         after = _ids_of(page[-1][0])
+
+
+def list_results(
+    ids: tuple[str, str, str], status: object, stored_attempt: object, result: object
+) -> Mapping[str, int]:
+    """Return the keys of the files that a job counts on, with their sizes in bytes; ``ids`` as in `result_key`.
+
+    The other values are those of its row, whichever way that was read.
+    """
+    match status, stored_attempt, result:
+        case JobStatus.SUCCEEDED, int(attempt), {"files": {**sizes}} if attempt > 0:
+            return {
+                result_key(*ids, attempt, name): size
+                for name, size in sizes.items()
+                if name in RESULT_FILES and isinstance(size, int)
+            }
+    return {}
 
 
 def split_result_key(key: str) -> tuple[str, str] | None:

@@ -1,7 +1,7 @@
 """What Prometheus is told: the line, the work that was done, failures, workers, what is stored and what answers.
 
-All but errors of the file store is read from the database, so that every web server tells the same. A label has few
-values: never a person's, a title or an id.
+A web server tells of itself its version, what answers it, and the errors of the file store that it met; all else is
+read from the database, so that every one tells the same. A label has few values: never a person's, a title or an id.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from jobs.errors import AuthError, DomainError, NotFound
+from jobs.errors import STORAGE_CODES, AuthError, DomainError, NotFound
 from jobs.health import ALIVE_S
 from jobs.models import Figures, HealthPart, WorkerInfo
 from jobs.ports import Database
@@ -46,8 +46,10 @@ class MetricsService:
 
     def __init__(self, database: Database, check_parts: Callable[[], Sequence[HealthPart]], *, token: str) -> None:
         self._database, self._check_parts, self._token = database, check_parts, token
-        self._storage_errors: Counter[str] = Counter()
-        self._mutex = threading.Lock()
+        # From 0, because an increase is seen only of a series that was there before.
+        self._storage_errors: Counter[str] = Counter(dict.fromkeys(STORAGE_CODES, 0))
+        # Two, because collecting asks parts that may hang, and who counts an error must not wait for that.
+        self._counting, self._rendering = threading.Lock(), threading.Lock()
         self._told: tuple[float, bytes] = (-CACHE_S, b"")
 
     def require_token(self, authorization: str) -> None:
@@ -61,12 +63,12 @@ class MetricsService:
 
     def count_storage_error(self, code: str) -> None:
         """Take note that a request failed at the file store."""
-        with self._mutex:
+        with self._counting:
             self._storage_errors[code] += 1
 
     def render(self) -> bytes:
         """Return all metrics in Prometheus's text format, at most `CACHE_S` seconds old."""
-        with self._mutex:
+        with self._rendering:
             at, text = self._told
             if time.monotonic() - at >= CACHE_S:
                 registry = CollectorRegistry(auto_describe=False)
@@ -84,10 +86,12 @@ class MetricsService:
             {(part,): float(parts.get(part, False)) for part in _PARTS},
             ["part"],
         )
+        with self._counting:
+            storage_errors = dict(self._storage_errors)
         yield _counter(
             "mvf_storage_errors",
             "Requests to this web server that failed at the file store, by error code.",
-            {(code,): count for code, count in self._storage_errors.items()},
+            {(code,): count for code, count in storage_errors.items()},
             ["code"],
         )
         try:

@@ -64,6 +64,10 @@ class LinkKind(StrEnum):
     INVITATION = "invitation"
     RESET = "reset"
 
+    def make_address(self, base_url: str, token: str) -> str:
+        """Return where a page takes the link; ``base_url`` is without a slash at the end."""
+        return f"{base_url}/?{self}={token}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
@@ -79,6 +83,7 @@ class Link:
     note: str
     """For whom it is, in the administrator's words."""
     created_by: str
+    """Id of an administrator; empty for whoever works on the machine."""
     created_at: datetime
     expires_at: datetime
     used_at: datetime | None

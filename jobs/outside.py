@@ -15,10 +15,9 @@ from adapters.rq_parts import RqParts
 from adapters.rq_queue import RqQueue, check_queue_address
 from adapters.sqlite import SqliteDatabase
 from config import Settings, SettingsError
-from jobs.installation import Installation, QueueClaim
+from jobs.installation import Installation, QueueClaim, identify_database
 from jobs.models import Limits
 from jobs.ports import Database, FileStore, Passwords, Ports
-from jobs.rows import SECRET_OF_INSTALLATION
 from pipeline.options import PipelineOptions
 
 
@@ -48,27 +47,37 @@ def read_machine_options(settings: Settings) -> PipelineOptions:
 
 def make_ports(settings: Settings, options: PipelineOptions) -> Ports:
     """Return the outside that the settings name. Opens the database; makes the data folder. Raises `SettingsError`."""
-    try:
-        check_queue_address(settings.redis_url)
-    except ValueError as error:
-        raise SettingsError(str(error)) from None
+    queue_address = _read_queue_address(settings)
     return Ports(
         database=_make_database(settings),
         files=_make_files(settings),
-        queue=RqQueue(settings.redis_url),
-        parts=RqParts(settings.redis_url),
+        queue=RqQueue(queue_address),
+        parts=RqParts(queue_address),
         prober=PipelineProber(options),
         now=lambda: datetime.now(UTC),
     )
 
 
+def describe_database(settings: Settings) -> str:
+    """Return which database the settings name, for a sentence; without anything secret."""
+    if settings.supabase is not None:
+        return f"the database of SUPABASE_URL ({settings.supabase.url})"
+    return f"the database of the data folder ({settings.data_dir}; DATA_DIR names it)"
+
+
 def make_queue_owner(settings: Settings) -> QueueOwner | None:
-    """Return where it stands whose queue it is; None for a queue that belongs to the data folder."""
-    return None if settings.redis_is_embedded else QueueOwner(settings.redis_url)
+    """Return where it stands whose queue it is; None for a queue that belongs to the data folder.
+
+    Raises `SettingsError`.
+    """
+    return None if settings.redis_is_embedded else QueueOwner(_read_queue_address(settings))
 
 
 def make_queue_claim(settings: Settings, ports: Ports) -> QueueClaim | None:
-    """Return what a web server says with whose queue it is; None for a queue that belongs to the data folder."""
+    """Return what a web server says with whose queue it is; None for a queue that belongs to the data folder.
+
+    Raises `SettingsError`.
+    """
     owner = make_queue_owner(settings)
     return None if owner is None else QueueClaim(owner, lambda: identify(settings, ports.database))
 
@@ -82,7 +91,7 @@ def identify(settings: Settings, database: Database) -> Installation:
             files = _keep_id(settings.data_dir / "installation")
         except OSError as error:
             raise SettingsError(f"The data folder {settings.data_dir} can't be written: {error.strerror}.") from error
-    return Installation(database=database.get_secret(SECRET_OF_INSTALLATION, lambda: uuid4().hex), files=files)
+    return Installation(database=identify_database(database), files=files)
 
 
 def _keep_id(path: Path) -> str:
@@ -108,6 +117,15 @@ def make_passwords(settings: Settings) -> Passwords | None:
     from adapters.supabase_auth import SupabaseAuth  # here, for the same reason
 
     return SupabaseAuth(settings.supabase.url, secret_key=settings.supabase.secret_key)
+
+
+def _read_queue_address(settings: Settings) -> str:
+    """Return the queue's address if any queue can have it. Raises `SettingsError`, which tells nothing of it."""
+    try:
+        check_queue_address(settings.redis_url)
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
+    return settings.redis_url
 
 
 def _make_database(settings: Settings) -> Database:

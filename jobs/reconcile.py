@@ -16,15 +16,15 @@ from jobs.inventory import (
     Shelf,
     is_transcript,
     list_arriving,
+    list_results,
     list_rows,
     list_shelves,
     read_shelf,
     split_result_key,
 )
-from jobs.models import JobStatus, ProcessingJob, StoredFile, User
+from jobs.models import StoredFile, User
 from jobs.ports import Ports
-from jobs.storage import original_key, result_key
-from pipeline.models import RESULT_FILES
+from jobs.storage import original_key
 
 TRIES = 3
 """How often a person's storage is counted before it is said to never stand still."""
@@ -121,9 +121,8 @@ def list_counted(shelf: Shelf) -> Mapping[str, int]:
         return {}
     keys = {original_key(shelf.user_id, shelf.video_id): shelf.video.facts.size_bytes}
     for job in shelf.jobs:
-        if job.status is JobStatus.SUCCEEDED and job.stored_attempt > 0:
-            for name, size in _read_sizes(job).items():
-                keys[result_key(shelf.user_id, shelf.video_id, job.id, job.stored_attempt, name)] = size
+        ids = shelf.user_id, shelf.video_id, job.id
+        keys.update(list_results(ids, job.status, job.stored_attempt, job.result))
     return keys
 
 
@@ -182,13 +181,6 @@ def _compare_sum(ports: Ports, user_id: str) -> Difference | None:
 
 def _sum_rows(shelf: Shelf) -> int:
     return sum(list_counted(shelf).values())
-
-
-def _read_sizes(job: ProcessingJob) -> Mapping[str, int]:
-    files = job.result.get("files")
-    if not isinstance(files, Mapping):
-        return {}
-    return {name: size for name, size in files.items() if name in RESULT_FILES and isinstance(size, int)}
 
 
 def _is_beside(shelf: Shelf, file: StoredFile, arriving: frozenset[str], now: datetime) -> bool:

@@ -79,7 +79,7 @@ class Recovery:
         self._judge_from = ports.now()
 
     def recover_jobs(self) -> int:
-        """Give back jobs whose lease ran out, and hand every queued job to the queue (again); return how many.
+        """Give back jobs whose lease ran out, and hand the queue what waits and is not in it; return how many wait.
 
         After the database was away leases are left alone for a while: they ran out under workers that live, and whose
         next beat makes them good again.
@@ -93,8 +93,11 @@ class Recovery:
         except StoreUnavailable:
             self._judge_from = self._ports.now() + SETTLING
             raise
-        for job, duration_ms in queued:
-            self._enqueue(job, duration_ms)
+        if queued:
+            missing = self._ports.queue.find_missing((job.id, job.attempt) for job, _ in queued)
+            for job, duration_ms in queued:
+                if (job.id, job.attempt) in missing:  # handing over asks the queue several times, for each of hundreds
+                    self._enqueue(job, duration_ms)
         return len(queued)
 
     def enqueue(self, job: ProcessingJob) -> None:

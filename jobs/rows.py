@@ -44,7 +44,7 @@ def _table(name: str, **kinds: str) -> Table:
     return Table(name=name, columns=columns)
 
 
-TABLES = (
+_TABLES = (
     _table(
         "users",
         text="id username full_name role",
@@ -76,7 +76,8 @@ TABLES = (
     _table("job_events", text="job_id user_id event", time="at", json="data"),
     _table("charges", text="user_id key period job_id", whole="cost_ms", time="created_at"),
 )  # fmt: skip
-"""Each table after those it points to."""
+TABLES: Mapping[str, Table] = {table.name: table for table in _TABLES}
+"""By name, each after those it points to."""
 
 LEFT: Mapping[str, str] = {
     "sessions": "people log in again",
@@ -88,8 +89,6 @@ LEFT: Mapping[str, str] = {
 }
 """Tables that are not carried, and what that means."""
 
-SECRET_OF_INSTALLATION = "installation"
-"""Name of the secret by which a database is known again, whichever way it is reached."""
 SECRET_OF_IMPORT = "import"
 """Name of the secret that holds the id of the archive that a database was filled from."""
 

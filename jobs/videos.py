@@ -43,7 +43,6 @@ SORTS = ("newest", "oldest", "title", "longest")
 MAX_TITLE_CHARS, MAX_NOTE_CHARS, MAX_TAGS, MAX_TAG_CHARS = 200, 5000, 20, 40
 MAX_FILE_NAME_BYTES = 200
 """File systems take 255; parts are still added."""
-"""More than the captions or the waveform of any video we take."""
 TELLING_S = 20
 """Before so much work nobody can say how long the rest takes."""
 

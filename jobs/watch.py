@@ -39,6 +39,7 @@ class _Heart(ABC):
     def __init__(self) -> None:
         self._news, self._over = threading.Event(), threading.Event()
         self._told_at: float | None = None
+        self._has_ended = False
         context = contextvars.copy_context()
         self._thread = threading.Thread(target=lambda: context.run(self._run), name="beat", daemon=True)
 
@@ -51,6 +52,10 @@ class _Heart(ABC):
         self._news.set()
         self._thread.join()
 
+    def stand_down(self) -> None:
+        """The run has ended: nothing kills it any more while its end is written down and cleared up."""
+        self._has_ended = True
+
     @abstractmethod
     def should_stop(self) -> bool:
         """Tell whether the run has to end now."""
@@ -59,15 +64,20 @@ class _Heart(ABC):
     def _beat(self) -> None:
         """Ask, and tell, what there is to know now."""
 
-    def _grace_s(self) -> float:
-        return GRACE_S
+    def _is_in_speech(self) -> bool:
+        return False
 
     def _run(self) -> None:
         while not self._over.is_set():
             self._beat()
-            if self.should_stop():
+            if self.should_stop() and not self._has_ended:
                 self._told_at = self._told_at or time.monotonic()
-                if time.monotonic() - self._told_at > self._grace_s():
+                waited_s = time.monotonic() - self._told_at
+                if self._is_in_speech() and waited_s > GRACE_IN_SPEECH_S:
+                    logger.info("cancelled within a window of speech, so the process ends")
+                    _kill_ourselves()
+                elif waited_s > GRACE_S:
+                    logger.error("the run does not stop, so it is killed")
                     _kill_ourselves()
             self._news.wait(BEAT_S if self._told_at is None else LOOK_S)
             self._news.clear()
@@ -96,8 +106,8 @@ class Watch(_Heart):
             self._stage = progress.stage.value
             self._news.set()
 
-    def _grace_s(self) -> float:
-        return GRACE_IN_SPEECH_S if self.is_cancelled and self._stage == Stage.TRANSCRIBE.value else GRACE_S
+    def _is_in_speech(self) -> bool:
+        return self.is_cancelled and self._stage == Stage.TRANSCRIBE.value
 
     def _beat(self) -> None:
         if self.is_lost:
@@ -145,6 +155,5 @@ def is_wanted(job: ProcessingJob, attempt: int) -> bool:
 
 def _kill_ourselves() -> None:
     """Kill this process with all its children; the worker sees to the rest."""
-    logger.error("the run does not stop, so it is killed")
     if os.getpgrp() == os.getpid():  # never the group of somebody who merely called us
         os.killpg(os.getpgrp(), signal.SIGKILL)

@@ -22,11 +22,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from adapters.rq_worker import run_worker
-from config import Settings, SettingsError, load_settings
+from config import UNUSABLE, Settings, SettingsError, load_settings
 from jobs import machine
 from jobs.equipment import describe_machine
-from jobs.errors import DatabaseUnusable, DomainError, StorageError, StoreUnavailable
-from jobs.health import MENDED_BY
+from jobs.errors import DatabaseUnusable, DomainError, StoreUnavailable
+from jobs.health import explain_closed_store
 from jobs.log import about, configure_logging
 from jobs.models import JobStatus, ProcessingJob, WorkerInfo
 from jobs.needs import Lack, Unsuitable, find_lack, require_owner
@@ -39,8 +39,6 @@ from pipeline.errors import PipelineError
 
 logger = logging.getLogger("jobs.worker")  # also where it is the main program
 
-UNUSABLE = 78
-"""Exit status when this machine or its settings have to be mended first: starting again changes nothing."""
 BEAT_S = 10.0
 RECOVERY_S = 15.0
 FIRST_IN_LINE = 50
@@ -144,8 +142,7 @@ class JobWorker:
         except DatabaseUnusable as error:
             raise Unsuitable(error.message) from error
         except DomainError as error:
-            part = "files" if isinstance(error, StorageError) else "database"
-            return part, error.remedy or MENDED_BY[part]
+            return explain_closed_store(error)
         ports = self._ports
         try:
             return find_lack(
@@ -225,15 +222,14 @@ class JobWorker:
             reason = "worker_stopped" if was_stopped else "process_died"
             job = ports.database.jobs.release(job_id, self.id, reason=reason, counts=not was_stopped)
             if job is not None:
-                ended = "was stopped" if was_stopped else "died"
-                logger.log(
-                    logging.INFO if was_stopped else logging.WARNING,
-                    "the process of the job %s; the job is %s",
-                    ended,
-                    job.status.value,
-                )
+                is_meant = was_stopped or job.status is JobStatus.CANCELLED
+                ended = "was stopped" if is_meant else "died"
+                level = logging.INFO if is_meant else logging.WARNING
+                logger.log(level, "the process of the job %s; the job is %s", ended, job.status.value)
             self._hand_over(ports, [] if job is None else [job])
             tidy_folders(self._work_root, ports.database.jobs)
+            if job is not None and job.status.is_final:
+                StorageManager(ports.files).delete_attempts(job.user_id, job.video_id, job.id, but=job.stored_attempt)
 
     def _hand_over(self, ports: Ports, jobs: list[ProcessingJob]) -> None:
         for job in jobs:

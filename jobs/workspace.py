@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,8 @@ from pipeline.errors import DiskFull
 
 ROOM_FACTOR = 2
 """An original and its result, on the disk at the same time."""
+PATIENCE_S = 2.0
+"""How long a folder is waited for: a look at it (`tidy_folders`) takes less, a job takes longer."""
 SIGNATURE_FILE = "worker"
 """In a work folder: the id of the worker whose process has the job."""
 
@@ -28,34 +31,41 @@ def name_folder(job_id: str, worker_id: str) -> str:
 
 
 @contextmanager
-def hold_folder(root: Path, name: str) -> Iterator[Path]:
-    """Yield a work folder, named by its job or by `name_folder`, made when missing, once no other process has it."""
+def hold_folder(root: Path, name: str) -> Iterator[Path | None]:
+    """Yield a work folder, named by its job or by `name_folder`, made when missing; None when a process keeps it."""
     folder = root / name
-    descriptor = -1
-    while descriptor < 0:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = _lock(folder, fcntl.LOCK_EX)
+    deadline = time.monotonic() + PATIENCE_S
+    while (descriptor := _lock_made(folder)) is None:
+        if time.monotonic() > deadline:
+            yield None
+            return
+        time.sleep(0.05)
     try:
         yield folder
     finally:
         os.close(descriptor)
 
 
-def _lock(folder: Path, how: int) -> int:
-    """Return a descriptor that holds the folder's lock; -1 when it was not to be had or the folder went meanwhile."""
+def _lock_made(folder: Path) -> int | None:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return _lock(folder)
+
+
+def _lock(folder: Path) -> int | None:
+    """Return a descriptor that holds the lock of ``folder``; None when another process does, or there is no folder."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except FileNotFoundError:
-        return -1
+    except (FileNotFoundError, NotADirectoryError):
+        return None
     try:
-        fcntl.flock(descriptor, how)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         held, there = os.fstat(descriptor), os.stat(folder)
         if (held.st_dev, held.st_ino) == (there.st_dev, there.st_ino):
             return descriptor
     except (BlockingIOError, FileNotFoundError):
         pass
     os.close(descriptor)
-    return -1
+    return None
 
 
 def require_room(folder: Path, source_bytes: int) -> None:
@@ -73,8 +83,8 @@ def tidy_folders(root: Path, jobs: Jobs) -> list[ProcessingJob]:
     """
     waiting: list[ProcessingJob] = []
     for folder in list(root.iterdir()) if root.is_dir() else []:
-        descriptor = _lock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if descriptor < 0:
+        descriptor = _lock(folder)
+        if descriptor is None:
             continue
         try:
             signature = folder / SIGNATURE_FILE

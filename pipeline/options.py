@@ -256,7 +256,8 @@ def parse_language(value: object) -> str | None:
 
 
 def _parse_vocabulary(value: object) -> str:
-    text = " ".join(str(value or "").split())
+    shown = "".join(char for char in str(value or "") if char.isprintable() or char.isspace())
+    text = " ".join(shown.split())
     if len(text) > MAX_VOCABULARY_CHARS:
         raise OptionError(f"The vocabulary has {len(text)} characters; at most {MAX_VOCABULARY_CHARS} help.")
     return text

@@ -18,9 +18,6 @@ from ui.places import PRODUCT
 
 logger = logging.getLogger(__name__)
 
-INVITATION, RESET = "invitation", "reset"
-"""Names in the address of the links an administrator hands out."""
-
 _SIGNING_UP = "login_signs_up"
 _NO_ACCOUNT = {
     SignUp.OPEN: "No account yet?",
@@ -43,7 +40,7 @@ class Doorway:
 
 def render_login(door: Doorway) -> None:
     """Draw the screen for whoever is not signed in. Starts the page over when somebody has signed in."""
-    invitation, reset = st.query_params.get(INVITATION, ""), st.query_params.get(RESET, "")
+    invitation, reset = (st.query_params.get(kind, "") for kind in (LinkKind.INVITATION, LinkKind.RESET))
     if not door.auth.has_users():
         _render_first_visit(door)
     elif reset:
@@ -179,6 +176,6 @@ def _switch_sign_up(is_signing_up: bool) -> None:
 
 
 def _leave_link() -> None:
-    for name in (INVITATION, RESET):
-        if name in st.query_params:
-            del st.query_params[name]
+    for kind in LinkKind:
+        if kind in st.query_params:
+            del st.query_params[kind]

@@ -12,7 +12,7 @@ import streamlit as st
 
 from jobs import fields
 from jobs.errors import DomainError
-from jobs.models import Link, Role, Usage, User
+from jobs.models import Link, LinkKind, Role, Usage, User
 from jobs.service import SignUp
 from ui.listing import Chip, Row, read_chosen, render_listing
 from ui.session import base_url, recheck, services
@@ -52,11 +52,6 @@ def build_invitation_row(link: Link, *, now: datetime, zone: tzinfo | None) -> R
     return Row(
         id=link.id, name=link.note or "No name", text="", chips=chips, note=f"until {expires}", action="Withdraw"
     )
-
-
-def make_link_address(base: str, *, invitation: str = "", reset: str = "") -> str:
-    """Return the address of a one-time link."""
-    return f"{base}/?invitation={invitation}" if invitation else f"{base}/?reset={reset}"
 
 
 def render_people(admin: User) -> None:
@@ -194,7 +189,7 @@ def _ask_account(admin: User) -> None:
                 except DomainError as error:
                     problem.error(error.message)
                 else:
-                    _show_link(reset=token)
+                    _show_link(LinkKind.RESET, token)
 
     create()
 
@@ -218,7 +213,7 @@ def _ask_invitation(admin: User) -> None:
                 except DomainError as error:
                     problem.error(error.message)
                 else:
-                    _show_link(invitation=token)
+                    _show_link(LinkKind.INVITATION, token)
 
     invite()
 
@@ -236,8 +231,8 @@ def _choose_role(key: str, role: Role) -> Role:
     return chosen or role
 
 
-def _show_link(*, invitation: str = "", reset: str = "") -> None:
-    st.session_state[_LINK] = make_link_address(base_url(), invitation=invitation, reset=reset)
+def _show_link(kind: LinkKind, token: str) -> None:
+    st.session_state[_LINK] = kind.make_address(base_url(), token)
     st.rerun()
 
 
@@ -289,7 +284,7 @@ def _manage(admin: User, person: User) -> None:
                 except DomainError as error:
                     problem.error(error.message)
                 else:
-                    _show_link(reset=token)
+                    _show_link(LinkKind.RESET, token)
             label = "Disable account" if person.is_active else "Enable account"
             if st.button(label, key="people_switch", help="Ends every session at once." if person.is_active else None):
                 try:

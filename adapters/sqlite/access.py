@@ -6,8 +6,9 @@ import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
 
-from adapters.sqlite.rows import make_id, make_link, make_session, make_throttle, make_user, to_ms
+from adapters.sqlite.rows import make_id, make_link, make_session, make_throttle, make_user
 from adapters.sqlite.store import Store
+from adapters.times import to_ms
 from jobs.errors import NotFound
 from jobs.models import Link, LinkKind, Role, Session, Throttle, User
 

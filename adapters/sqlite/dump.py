@@ -38,7 +38,7 @@ class SqliteRows:
                 if _Snapshot(connection).count("users"):
                     raise RowsRefused("The database has people already: rows can be read into an empty one only.")
                 with _without_triggers(connection):
-                    for table in TABLES:
+                    for table in TABLES.values():
                         _insert(connection, table, read(table))
                 if broken := connection.execute("PRAGMA foreign_key_check").fetchone():
                     raise RowsRefused(f"A row of {broken[0]} points to nothing: the archive is damaged.")

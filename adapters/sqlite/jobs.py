@@ -9,7 +9,8 @@ from datetime import datetime
 from adapters.sentences import BEING_MADE
 from adapters.sqlite import charges
 from adapters.sqlite.leases import SqliteLeases, end_job, log_event
-from adapters.sqlite.rows import dump_json, make_event, make_id, make_job, to_ms
+from adapters.sqlite.rows import dump_json, make_event, make_id, make_job
+from adapters.times import to_ms
 from jobs.errors import Conflict
 from jobs.models import JobEvent, JobStatus, Json, Page, ProcessingJob
 from jobs.ports import Charge, Totals

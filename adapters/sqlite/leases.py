@@ -176,10 +176,10 @@ def _has_finished(connection: sqlite3.Connection, job_id: str, worker_id: str, f
 
 
 def _take_back(connection: sqlite3.Connection, job: sqlite3.Row, now_ms: int, reason: str) -> ProcessingJob:
+    if job["cancel_requested"]:  # what ended is what was to end: nothing was lost
+        return end_job(connection, job["id"], JobStatus.CANCELLED, now_ms)
     lost = {"reason": reason, "worker": job["worker_id"], "attempt": job["attempt"], "stage": job["stage"]}
     log_event(connection, job["id"], now_ms, WORKER_LOST, lost)
-    if job["cancel_requested"]:
-        return end_job(connection, job["id"], JobStatus.CANCELLED, now_ms)
     if job["attempt"] >= job["max_attempts"]:
         return end_job(
             connection,

@@ -6,8 +6,9 @@ import json
 import sqlite3
 import uuid
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
+from adapters.times import from_ms
 from jobs.models import (
     JobEvent,
     JobStatus,
@@ -26,22 +27,10 @@ from jobs.models import (
     WorkerInfo,
 )
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
 
 def make_id() -> str:
     """Return a new random id."""
     return str(uuid.uuid4())
-
-
-def to_ms(time: datetime) -> int:
-    """Return an aware time in epoch milliseconds."""
-    return (time - _EPOCH) // timedelta(milliseconds=1)
-
-
-def from_ms(value: int) -> datetime:
-    """Return epoch milliseconds as a time in UTC."""
-    return _EPOCH + timedelta(milliseconds=value)
 
 
 def maybe_from_ms(value: int | None) -> datetime | None:

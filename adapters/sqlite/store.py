@@ -18,8 +18,8 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
-from adapters.sqlite.rows import to_ms
 from adapters.text import fold_text
+from adapters.times import to_ms
 from jobs.errors import StoreUnavailable
 
 TIMEOUT_S = 10.0

@@ -10,9 +10,10 @@ from adapters.sentences import UPLOAD_REFUSED
 from adapters.sqlite import charges
 from adapters.sqlite.jobs import find_job, insert_job
 from adapters.sqlite.line import find_positions
-from adapters.sqlite.rows import dump_json, make_job, make_pattern, make_video, to_ms
+from adapters.sqlite.rows import dump_json, make_job, make_pattern, make_video
 from adapters.sqlite.store import Store
 from adapters.text import fold_text
+from adapters.times import to_ms
 from jobs.errors import Conflict, NotFound
 from jobs.models import JobStatus, Json, Page, ProcessingJob, Upload, Video, VideoCard, VideoFacts, VideoQuery
 from jobs.ports import NIL, Charge

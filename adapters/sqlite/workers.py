@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from adapters.sqlite.rows import dump_json, make_worker, to_ms
+from adapters.sqlite.rows import dump_json, make_worker
 from adapters.sqlite.store import Store
+from adapters.times import to_ms
 from jobs.models import WorkerInfo
 
 _FORGET_AFTER_MS = 24 * 3600_000

@@ -23,7 +23,7 @@ from jobs.errors import DatabaseUnusable
 from jobs.models import Figures
 from jobs.ports import NIL
 
-TABLES_VERSION = "20261123000500"
+TABLES_VERSION = "20261123000600"
 """The newest migration that this program needs."""
 
 

@@ -15,10 +15,11 @@ from typing import Any
 import psycopg
 from psycopg import IsolationLevel, errors, sql
 
-from adapters.sqlite.rows import from_ms, to_ms
 from adapters.supabase import TABLES_VERSION
+from adapters.supabase.client import clean
 from adapters.supabase.migrate import Connection, connecting, first_line
 from adapters.text import fold_text
+from adapters.times import from_ms, to_ms
 from jobs.rows import SECRET_OF_IMPORT, TABLES, Kind, Row, RowsRefused, Snapshot, Table, Value, order_values
 
 _BY_SEQ = sql.SQL("seq")
@@ -68,12 +69,12 @@ class PostgresRows:
 
     def fill(self, read: Callable[[Table], Iterable[Row]], *, mark: str) -> None:
         with _working(self._db_url, IsolationLevel.READ_COMMITTED) as connection:
-            tables = [sql.Identifier("public", table.name) for table in TABLES]
+            tables = [sql.Identifier("public", name) for name in TABLES]
             for name in tables:  # which also waits for whoever writes just now, and keeps others from writing
                 connection.execute(sql.SQL("alter table {} disable trigger user").format(name))
             if _Snapshot(connection).count("users"):
                 raise RowsRefused("The database has people already: rows can be read into an empty one only.")
-            for table in TABLES:
+            for table in TABLES.values():
                 _copy_in(connection, table, read(table))
             for name in tables:
                 connection.execute(sql.SQL("alter table {} enable trigger user").format(name))
@@ -122,17 +123,15 @@ def _working(db_url: str, isolation: IsolationLevel) -> Iterator[Connection]:
                 connection.execute(_PATIENCE)
                 _check_version(connection)
                 yield connection
-    except psycopg.OperationalError:
-        raise
     except errors.InsufficientPrivilege as error:
         raise RowsRefused(
             "The user of SUPABASE_DB_URL may not do this: it must be the one that owns the tables, who ran make "
             "migrate.",
             first_line(error),
         ) from error
-    except (psycopg.IntegrityError, psycopg.DataError) as error:
+    except psycopg.Error as error:
         raise RowsRefused(
-            f"PostgreSQL does not take the rows: {first_line(error)}. Nothing was written.", repr(error.sqlstate)
+            f"PostgreSQL refuses: {first_line(error)}. Nothing was written.", repr(error.sqlstate)
         ) from error
 
 
@@ -155,7 +154,7 @@ def _copy_in(connection: Connection, table: Table, rows: Iterable[Row]) -> None:
     )
     kinds = list(table.columns.values())
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        for row in rows:
+        for row in map(clean, rows):  # as what is written through the API
             values = map(_write, kinds, order_values(table, row))
             copy.write_row([*values, *(derive(row) for derive in derived.values())])
 

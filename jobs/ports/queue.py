@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Set
 from typing import Protocol
 
 
@@ -10,6 +11,9 @@ class Queue(Protocol):
 
     def enqueue(self, job_id: str, attempt: int, *, timeout_s: int) -> None:
         """Hand a job to the workers; doing it again while it waits changes nothing."""
+
+    def find_missing(self, jobs: Iterable[tuple[str, int]]) -> Set[tuple[str, int]]:
+        """Return those of the jobs, given with their attempts, that do not wait here. Raises `StoreUnavailable`."""
 
     def forget(self, job_id: str, attempt: int) -> None: ...
     def check(self) -> str:

@@ -7,10 +7,10 @@ import logging
 import sys
 from collections.abc import Mapping, Sequence
 
-from config import SettingsError, load_settings
+from config import UNUSABLE, SettingsError, load_settings
 from jobs.errors import DomainError
 from jobs.log import configure_logging
-from jobs.upkeep import bucket, export, import_, migrate, reconcile, sweep
+from jobs.upkeep import bucket, export, import_, migrate, reconcile, reset_link, sweep
 from jobs.upkeep.command import Command
 
 logger = logging.getLogger("jobs.upkeep")
@@ -22,9 +22,8 @@ COMMANDS: Mapping[str, Command] = {
     "reconcile": reconcile.COMMAND,
     "export": export.COMMAND,
     "import": import_.COMMAND,
+    "reset-link": reset_link.COMMAND,
 }
-UNUSABLE = 78
-"""Exit status when settings, or what they name, have to be mended first."""
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import uuid
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Mapping
@@ -16,11 +17,12 @@ from pathlib import Path
 
 from config import Settings
 from jobs.errors import NotFound
-from jobs.models import JobStatus, StoredFile
-from jobs.outside import make_ports, read_machine_options
+from jobs.inventory import list_results
+from jobs.models import StoredFile
+from jobs.outside import describe_database, make_ports, read_machine_options
 from jobs.ports import FileStore, Ports
-from jobs.rows import LEFT, TABLES, Row, Rows
-from jobs.storage import ORIGINALS_PREFIX, original_key, parse_key, result_key
+from jobs.rows import LEFT, TABLES, Rows
+from jobs.storage import ORIGINALS_PREFIX, original_key, parse_key
 from jobs.upkeep.command import Command
 from jobs.upkeep.folder import (
     FORMAT,
@@ -36,9 +38,8 @@ from jobs.upkeep.folder import (
 from jobs.upkeep.progress import Progress, in_units
 from jobs.upkeep.stores import open_rows, require_same
 from jobs.version import VERSION
-from pipeline.models import RESULT_FILES
 
-WHOLE, LACKING, USAGE = 0, 1, 2
+WHOLE, LACKING, NOBODY, USAGE = 0, 1, 1, 2
 TRIES = 5
 """How often the rows are read anew when what they count on was deleted meanwhile."""
 ALIVE_S = 60.0
@@ -56,17 +57,27 @@ def _run(settings: Settings, arguments: Namespace) -> int:
     if arguments.folder is None:
         print("Say where the archive goes: make export OUT=folder")
         return USAGE
+    if settings.supabase is None and not settings.data_dir.exists():  # opening it would make it
+        return _refuse(settings)
     ports = make_ports(settings, read_machine_options(settings))
     with closing(ports.database):
-        return export(ports, open_rows(settings), ArchiveFolder(arguments.folder), copy=arguments.copy)
+        rows = open_rows(settings)
+        require_same(ports.database, rows)
+        if not ports.database.users.count():
+            return _refuse(settings)
+        return export(ports, rows, ArchiveFolder(arguments.folder), copy=arguments.copy)
+
+
+def _refuse(settings: Settings) -> int:
+    print(f"There is nobody in {describe_database(settings)}, so nothing is exported.", file=sys.stderr)
+    return NOBODY
 
 
 def export(ports: Ports, rows: Rows, folder: ArchiveFolder, *, copy: bool = False) -> int:
-    """Write the archive and say what is in it; return 0, or 1 when rows count on files that the store does not have.
+    """Write the archive and say what is in it; return 0, or 1 when a file that rows count on is missing or differs.
 
     Raises `DomainError`.
     """
-    require_same(ports.database, rows)
     if folder.begin(str(uuid.uuid4())):
         print("Going on with the archive that was begun here.")
     if ports.database.workers.list_alive(within_s=ALIVE_S):
@@ -106,7 +117,8 @@ def export(ports: Ports, rows: Rows, folder: ArchiveFolder, *, copy: bool = Fals
     manifest = folder.finish(describe)
     describe_archive(folder, manifest)
     for key in sorted(lacking):
-        print(f"Missing in the store: {key}")
+        what = "Of another size in the store" if folder.path_of(key).is_file() else "Missing in the store"
+        print(f"{what}: {key}")
     print(f"The archive is {folder.root}. It holds password hashes and everybody's videos: keep it as you keep those.")
     return LACKING if lacking else WHOLE
 
@@ -119,8 +131,7 @@ def describe_archive(folder: ArchiveFolder, manifest: Manifest) -> None:
     for name in _WORTH_SAYING:
         if manifest.left.get(name):
             print(f"Left behind: {name} {manifest.left[name]:,}; {LEFT[name]}.")
-    credentials = next(table for table in TABLES if table.name == "credentials")
-    with_hash = sum(str(row["password_hash"]).startswith("$") for row in folder.read_rows(credentials))
+    with_hash = sum(str(row["password_hash"]).startswith("$") for row in folder.read_rows(TABLES["credentials"]))
     if without := manifest.rows["users"].lines - with_hash:
         print(
             f"People without a password in these tables: {without:,}. Supabase Auth keeps it, or none was "
@@ -128,34 +139,28 @@ def describe_archive(folder: ArchiveFolder, manifest: Manifest) -> None:
         )
 
 
-def list_counted(job: Row) -> Mapping[str, object]:
-    """Return the keys of the files that a row of ``jobs`` counts on, with their sizes."""
-    result = job["result"]
-    sizes = result.get("files") if isinstance(result, dict) else None
-    attempt = job["stored_attempt"]
-    if (
-        job["status"] != JobStatus.SUCCEEDED
-        or not isinstance(sizes, dict)
-        or not isinstance(attempt, int)
-        or not attempt
-    ):
-        return {}
-    ids = str(job["user_id"]), str(job["video_id"]), str(job["id"])
-    return {result_key(*ids, attempt, name): size for name, size in sizes.items() if name in RESULT_FILES}
-
-
 def _write_rows(rows: Rows, folder: ArchiveFolder) -> tuple[Mapping[str, Part], Mapping[str, int]]:
     with rows.snapshot() as snapshot:
-        parts = {table.name: folder.write_rows(table, snapshot.list_rows(table)) for table in TABLES}
+        parts = {name: folder.write_rows(table, snapshot.list_rows(table)) for name, table in TABLES.items()}
         return parts, {name: snapshot.count(name) for name in LEFT}
 
 
 def _find_lacking(folder: ArchiveFolder) -> frozenset[str]:
-    """Return the keys of the files that rows of the archive count on and that are not in it."""
-    tables = {table.name: table for table in TABLES}
-    keys = (original_key(str(row["user_id"]), str(row["id"])) for row in folder.read_rows(tables["videos"]))
-    results = (key for row in folder.read_rows(tables["jobs"]) for key in list_counted(row))
-    return frozenset(key for some in (keys, results) for key in some if not folder.path_of(key).is_file())
+    """Return the keys of the files that rows of the archive count on and that are not in it in that size."""
+    return frozenset(
+        key
+        for key, size in _list_counted(folder)
+        if not (path := folder.path_of(key)).is_file() or path.stat().st_size != size
+    )
+
+
+def _list_counted(folder: ArchiveFolder) -> Iterator[tuple[str, object]]:
+    """Yield the keys of the files that rows of the archive count on, with their sizes in bytes."""
+    for row in folder.read_rows(TABLES["videos"]):
+        yield original_key(str(row["user_id"]), str(row["id"])), row["size_bytes"]
+    for row in folder.read_rows(TABLES["jobs"]):
+        ids = str(row["user_id"]), str(row["video_id"]), str(row["id"])
+        yield from list_results(ids, row["status"], row["stored_attempt"], row["result"]).items()
 
 
 def _collect(files: FileStore, folder: ArchiveFolder, *, copy: bool, checks_room: bool = False) -> None:
@@ -199,16 +204,32 @@ def _is_here(path: Path, stored: StoredFile) -> bool:
 
 
 def _may_link(files: FileStore, folder: ArchiveFolder) -> bool:
-    """Tell whether files lie on the same disk as the folder."""
+    """Tell whether files can be linked into the folder, by linking one: the same disk may be mounted twice."""
     for stored in _list_stored(files):
         source = files.local_path(stored.key)
-        return source is not None and source.exists() and source.stat().st_dev == folder.root.stat().st_dev
+        if source is None:
+            return False
+        try:
+            beside = _clear_place(folder.make_place(stored.key))
+            os.link(source, beside)
+            beside.unlink()
+        except FileNotFoundError:  # deleted meanwhile
+            continue
+        except OSError:  # copying says what else may be wrong
+            return False
+        return True
     return False
 
 
-def _bring(files: FileStore, stored: StoredFile, path: Path, *, links: bool) -> None:
-    beside = path.with_name(f"{path.name}.part")
+def _clear_place(path: Path) -> Path:
+    """Return where a file lies until it is whole: under a name that is no key's."""
+    beside = path.with_name(f".{path.name}.part")
     beside.unlink(missing_ok=True)
+    return beside
+
+
+def _bring(files: FileStore, stored: StoredFile, path: Path, *, links: bool) -> None:
+    beside = _clear_place(path)
     source = files.local_path(stored.key)
     if source is None:
         files.fetch(stored.key, beside)
@@ -229,13 +250,12 @@ def _bring(files: FileStore, stored: StoredFile, path: Path, *, links: bool) -> 
 
 
 def _hash_files(folder: ArchiveFolder) -> Iterator[ArchivedFile]:
-    """Yield the archive's files, and remove those of videos that have no row."""
-    videos = next(table for table in TABLES if table.name == "videos")
-    known = {str(row["id"]) for row in folder.read_rows(videos)}
+    """Yield the archive's files, and remove what was left half made and those of videos that have no row."""
+    known = {str(row["id"]) for row in folder.read_rows(TABLES["videos"])}
     progress = Progress("Checked", sum((folder.root / "files" / key).stat().st_size for key in folder.list_keys()))
     for key in folder.list_keys():
         ids, path = parse_key(key), folder.root / "files" / key
-        if ids is None or ids[1] not in known or key.endswith(".part"):
+        if ids is None or ids[1] not in known or not is_key(key):
             path.unlink()
             continue
         size_bytes = path.stat().st_size

@@ -26,7 +26,8 @@ from jobs.rows import TABLES, Row, Table
 from jobs.storage import parse_key
 
 FORMAT = 1
-_KEY = re.compile(r"user/[0-9A-Za-z][0-9A-Za-z._/-]*")
+_KEY = re.compile(r"user(?:/[0-9A-Za-z_-][0-9A-Za-z._-]*)+")
+"""No part of a key begins with a dot: what does is on its way, or leads elsewhere."""
 
 
 class ArchiveRefused(DomainError):
@@ -70,7 +71,7 @@ class Manifest:
     bytes: int
     """Of all files."""
     missing: int
-    """Files that rows count on and that the store did not have."""
+    """Files that rows count on and that the store did not have, or in another size."""
     left: Mapping[str, int]
     """Rows that were not carried, by table."""
 
@@ -139,7 +140,7 @@ class ArchiveFolder:
                     "with the version that wrote it."
                 )
             parts = {name: Part(**part) for name, part in found["rows"].items()}
-            if parts.keys() != {table.name for table in TABLES}:
+            if parts.keys() != TABLES.keys():
                 raise ArchiveRefused(
                     "The archive has other tables than this version of the program knows: read it in with the version "
                     f"that wrote it ({found['program']}), then update."
@@ -150,7 +151,7 @@ class ArchiveFolder:
 
     def check(self, manifest: Manifest) -> None:
         """Hold rows and list to the manifest, and see that every file is there in its size. Raises `ArchiveRefused`."""
-        for table in TABLES:
+        for table in TABLES.values():
             _hold(self._rows_path(table), manifest.rows[table.name])
         _hold(self._list, manifest.files)
         size_bytes = 0
@@ -220,7 +221,7 @@ class ArchiveFolder:
 
 def is_key(key: str) -> bool:
     """Tell whether a key is that of a person's file, and leads nowhere else."""
-    return _KEY.fullmatch(key) is not None and ".." not in key and parse_key(key) is not None
+    return _KEY.fullmatch(key) is not None and parse_key(key) is not None
 
 
 def hash_file(path: Path) -> str:

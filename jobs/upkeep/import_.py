@@ -64,14 +64,13 @@ def require_login(folder: ArchiveFolder, *, auth_backend: str) -> None:
 
     Supabase Auth knows people by e-mail addresses and keeps their passwords; the table has names, and hashes beside.
     """
-    tables = {table.name: table for table in TABLES}
     with_hash = {
         row["user_id"]
-        for row in folder.read_rows(tables["credentials"])
+        for row in folder.read_rows(TABLES["credentials"])
         if str(row["password_hash"]).startswith("$")
     }  # fmt: skip
     administrators = [
-        row for row in folder.read_rows(tables["users"]) if row["role"] == Role.ADMIN and row["is_active"]
+        row for row in folder.read_rows(TABLES["users"]) if row["role"] == Role.ADMIN and row["is_active"]
     ]  # fmt: skip
     if auth_backend == "supabase":
         may_enter, other = any("@" in str(row["username"]) for row in administrators), "table"
@@ -256,9 +255,8 @@ def _compare_files(files: FileStore, folder: ArchiveFolder, manifest: Manifest, 
 
 def _release_jobs(ports: Ports, folder: ArchiveFolder) -> None:
     """Give the jobs back that were running when the rows were read: they wait again, or end if that was asked for."""
-    jobs = next(table for table in TABLES if table.name == "jobs")
     released = 0
-    for row in folder.read_rows(jobs):
+    for row in folder.read_rows(TABLES["jobs"]):
         if row["status"] == JobStatus.RUNNING:
             job = ports.database.jobs.release(str(row["id"]), str(row["worker_id"]), reason="moved", counts=False)
             released += job is not None

@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, Namespace
 
-from adapters.supabase.migrate import ROLES, migrate_database
-from config import Settings
+from config import UNUSABLE, Settings
 from jobs.upkeep.command import Command
 
 _FOR_POSTGREST = (
@@ -35,25 +34,26 @@ def run(settings: Settings, arguments: Namespace) -> int:
             "postgresql://user:password@host:5432/postgres.",
             file=sys.stderr,
         )
-        return 78
+        return UNUSABLE
+    from adapters.supabase.migrate import ROLES, migrate_database  # here, because its libraries are large
+
+    def describe(name: str, verb: str) -> str:
+        if name == ROLES.stem:
+            return f"{verb} supabase/local/roles.sql, for this PostgreSQL lacks the roles of Supabase's API."
+        return f"{verb} {name}."
+
     if arguments.dry_run:
         report = migrate_database(db_url, dry_run=True)
         for name in (*([ROLES.stem] if report.roles else []), *report.applied):
-            print(_describe(name, "Would apply"))
+            print(describe(name, "Would apply"))
     else:
-        report = migrate_database(db_url, on_applied=lambda name: print(_describe(name, "Applied")))
+        report = migrate_database(db_url, on_applied=lambda name: print(describe(name, "Applied")))
     if not report.applied:
-        count = "The one migration is" if report.total == 1 else f"All {report.total} migrations are"
-        print(f"Nothing to do: {count[0].lower()}{count[1:]} applied.")
+        done = "the one migration is" if report.total == 1 else f"all {report.total} migrations are"
+        print(f"Nothing to do: {done} applied.")
     if report.roles:
         print(_FOR_POSTGREST)
     return 0
-
-
-def _describe(name: str, verb: str) -> str:
-    if name == ROLES.stem:
-        return f"{verb} supabase/local/roles.sql, for this PostgreSQL lacks the roles of Supabase's API."
-    return f"{verb} {name}."
 
 
 COMMAND = Command(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import uuid
-
 from adapters.sqlite.dump import SqliteRows
 from config import Settings, SettingsError
+from jobs.installation import SECRET_OF_INSTALLATION, identify_database
 from jobs.ports import Database
-from jobs.rows import SECRET_OF_INSTALLATION, Rows, RowsRefused
+from jobs.rows import Rows, RowsRefused
 
 
 def open_rows(settings: Settings) -> Rows:
@@ -26,7 +25,7 @@ def open_rows(settings: Settings) -> Rows:
 
 def require_same(database: Database, rows: Rows) -> None:
     """Raise `RowsRefused` when the tables are not those of the database: two settings then name different projects."""
-    known = database.get_secret(SECRET_OF_INSTALLATION, lambda: str(uuid.uuid4()))
+    known = identify_database(database)
     with rows.snapshot() as snapshot:
         if snapshot.read_secret(SECRET_OF_INSTALLATION) != known:
             raise RowsRefused(

@@ -24,7 +24,7 @@ from pipeline.shares import WindowShare
 from tests.media.crew import LocalCrew
 
 PARTS = 6
-"""As many as two workers share a video out in."""
+"""So many of two minutes tell what one more costs."""
 FIGURES = "figures.json"
 
 

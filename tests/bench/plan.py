@@ -87,7 +87,7 @@ def forecast(
     def carry(size_bytes: float) -> float:
         return 0.0 if megabits is None else size_bytes * 8 / (megabits * 1e6)
 
-    parts = choose_parts(workers, round(source_s * 1000)) if workers > 1 else 1
+    parts = choose_parts(round(source_s * 1000)) if workers > 1 else 1
     shares = split_evenly([1] * round(costs.windows * source_s), parts, least=LEAST_WINDOWS)
     chunks = split_evenly(pieces, parts, least=LEAST_S * RATE)
     result_s = sum(pieces) / RATE

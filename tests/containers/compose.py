@@ -17,6 +17,7 @@ COMPOSE = PROJECT_ROOT / "docker-compose.yml"
 _VARIABLE = re.compile(
     r"\$(?:(?P<escaped>\$)|(?P<plain>[A-Za-z_]\w*)|\{(?P<name>[A-Za-z_]\w*)(?:(?P<how>:?-)(?P<default>(?:[^{}]|\$\{[^{}]*\})*))?\})"
 )
+_SETTING = re.compile(r"(?P<name>[A-Z][A-Z0-9_]*)=(?:(?P<plain>[\w./:@,+=%-]*)|'(?P<quoted>[^'\\]*)')", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,5 +113,16 @@ def _read(name: str, raw: Mapping[str, Any], environ: Mapping[str, str]) -> Serv
 
 
 def read_env(text: str) -> dict[str, str]:
-    """Return the settings of an .env file."""
-    return dict(re.findall(r"^([A-Z_0-9]+)=(.*)$", text, re.MULTILINE))
+    """Return the settings of an .env file.
+
+    Raises `ValueError` for a line that a shell, Compose and systemd may not read alike: all three agree on plain signs
+    and on what stands in single quotes, and on little else.
+    """
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        if line and not line.startswith("#"):
+            setting = _SETTING.fullmatch(line)
+            if setting is None:
+                raise ValueError(f"not everybody reads this line alike: {line}")
+            found[setting["name"]] = setting["plain"] or setting["quoted"] or ""
+    return found

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,21 +15,23 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 
 from adapters.supabase_auth import SupabaseAuth
 from api.guard import COOKIE
-from config import PROJECT_ROOT, load_settings
+from config import load_settings
 from jobs.accounts import AuthManager
 from jobs.fields import EMAIL, USERNAME, LoginField
 from jobs.models import LinkKind, Role, User
 from jobs.outside import make_passwords, make_ports, read_machine_options
 from jobs.ports import Database
 from jobs.service import SignUp
+from tests.e2e.person import SOON_MS
+from tests.e2e.web_server import WebServer
 from tests.product import COOKIE_KEY
 from tests.servers.gotrue import GoTrue
 from tests.servers.supabase import LocalSupabase
 
 CHROMIUM = Path("/usr/bin/chromium")
 PASSWORD, OTHER = "correct horse battery", "another good password"
-SOON_MS = 20_000
-PAGES = ("", "upload", "video?id=00000000-0000-0000-0000-000000000000", "account", "admin")
+PAGES = (("video?id=00000000-0000-0000-0000-000000000000", "", "account"), ("admin", "upload"))
+"""All of them, for two servers: each asks for the first one before anything was drawn."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,7 @@ class Server:
 
     def name(self, name: str) -> str:
         """Return what a person of that name logs in with."""
-        return f"{name}@example.com" if self.field is EMAIL else name
+        return name_of(name, self.field)
 
     def log_in(self, page: Page, name: str = "mara", password: str = PASSWORD) -> None:
         fill(page, self.field.label, self.name(name))
@@ -60,55 +57,34 @@ class Server:
         page.get_by_role("button", name="Log in").click()
 
 
+def name_of(name: str, field: LoginField) -> str:
+    return f"{name}@example.com" if field is EMAIL else name
+
+
 @contextmanager
 def run_server(
-    data_dir: Path, sign_up: SignUp = SignUp.INVITATION, *, state: Mapping[str, str] | None = None, first: str = ""
+    folder: Path, sign_up: SignUp = SignUp.INVITATION, *, state: Mapping[str, str] | None = None, first: str = ""
 ) -> Iterator[Server]:
     """Start the web part alone, without queue and workers. ``state`` are the settings of where state and passwords
-    live, ``first`` the administrator there is."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    data_dir.mkdir(parents=True, exist_ok=True)
-    environ = {"DATA_DIR": str(data_dir), "COOKIE_KEY": COOKIE_KEY, "SIGNUP": sign_up.value, "LOG_LEVEL": "WARNING"}
-    environ |= state or {}
-    settings = load_settings(environ)
+    live, ``first`` the administrator there is before it draws anything."""
+    environ = {"COOKIE_KEY": COOKIE_KEY, "SIGNUP": sign_up.value, "LOG_LEVEL": "WARNING", **(state or {})}
+    settings = load_settings({"DATA_DIR": str(folder / "data"), **environ})
     ports = make_ports(settings, read_machine_options(settings))
     passwords = make_passwords(settings)
     auth = AuthManager(ports, cookie_key=COOKIE_KEY, sign_up=sign_up, passwords=passwords)
-    server = Server(url=f"http://127.0.0.1:{port}", auth=auth, database=ports.database)
     if first:
-        auth.create_administrator(username=server.name(first), full_name=first.title(), password=PASSWORD)
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
-    log = data_dir.parent / f"{data_dir.name}.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [*command, "--server.address", "127.0.0.1"],
-            cwd=PROJECT_ROOT,
-            env=os.environ | environ,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
+        auth.create_administrator(
+            username=name_of(first, auth.login_field), full_name=first.title(), password=PASSWORD
+        )  # fmt: skip
+    web = WebServer(folder, **environ)
     try:
-        deadline = time.monotonic() + 60
-        while not is_up(port):
-            assert process.poll() is None and time.monotonic() < deadline, log.read_text()
-            time.sleep(0.2)
-        yield server
-        assert "Traceback" not in log.read_text(), log.read_text()
+        yield Server(url=web.running.url, auth=auth, database=ports.database)
+        assert "Traceback" not in web.running.read_log(), web.running.read_log()
     finally:
-        process.terminate()
-        process.wait(20)
+        web.kill()
         ports.database.close()
         if isinstance(passwords, SupabaseAuth):
             passwords.close()
-
-
-def is_up(port: int) -> bool:
-    try:
-        return httpx.get(f"http://127.0.0.1:{port}/api/health", trust_env=False).status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +94,7 @@ def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=flags)
+        expect.set_options(timeout=SOON_MS)
         yield browser
         browser.close()
 
@@ -150,7 +127,7 @@ def empty_state(request: pytest.FixtureRequest) -> Iterator[Mapping[str, str]]:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, state: Mapping[str, str]) -> Iterator[Server]:
     """A server with an administrator, mara, and whoever the tests add."""
-    with run_server(tmp_path_factory.mktemp("login") / "data", state=state, first="mara") as server:
+    with run_server(tmp_path_factory.mktemp("login"), state=state, first="mara") as server:
         yield server
 
 
@@ -199,7 +176,7 @@ def expect_failure(page: Page, sentence: str) -> None:
 
 def wait_for_cookie(context: BrowserContext, page: Page) -> str:
     """Return the login cookie's value as soon as the browser has it."""
-    for _ in range(100):
+    for _ in range(SOON_MS // 100):
         for cookie in context.cookies():
             if cookie.get("name") == COOKIE:
                 assert cookie.get("httpOnly") is True
@@ -219,7 +196,7 @@ def ask_route(server: Server, token: str) -> int:
 def test_the_first_visit_makes_the_administrator_who_stays_logged_in(
     browser: Browser, tmp_path: Path, empty_state: Mapping[str, str]
 ) -> None:
-    with run_server(tmp_path / "data", state=empty_state) as server:
+    with run_server(tmp_path, state=empty_state) as server:
         context = browser.new_context(base_url=server.url)
         tab = context.new_page()
         tab.goto("/account?from=mail")
@@ -260,20 +237,21 @@ def test_the_first_visit_makes_the_administrator_who_stays_logged_in(
         context.close()
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_a_cold_deep_link_shows_the_login(browser: Browser, tmp_path: Path, page: str) -> None:
-    """On a server that has drawn nothing yet: Streamlit has been seen to run a page past its main script then."""
-    with run_server(tmp_path / "data", first="mara") as server:
-        context = browser.new_context(base_url=server.url)
-        tab = context.new_page()
-        tab.goto(f"/{page}")
-        expect_login(tab)
-        expect(tab.get_by_test_id("stSidebarNavLink")).to_have_count(0)
-        expect(tab.get_by_test_id("stException")).to_have_count(0)
-        server.log_in(tab)
-        expect(tab.get_by_test_id("stTopNavLink").first).to_be_visible(timeout=SOON_MS)
-        assert tab.url == f"{server.url}/{page}"
-        context.close()
+@pytest.mark.parametrize("pages", PAGES)
+def test_a_cold_deep_link_shows_the_login(browser: Browser, tmp_path: Path, pages: Sequence[str]) -> None:
+    """Streamlit has been seen to run a page past its main script where that has not run yet in the server's process."""
+    with run_server(tmp_path, first="mara") as server:
+        for page in pages:
+            context = browser.new_context(base_url=server.url)
+            tab = context.new_page()
+            tab.goto(f"/{page}")
+            expect_login(tab)
+            expect(tab.get_by_test_id("stSidebarNavLink")).to_have_count(0)
+            expect(tab.get_by_test_id("stException")).to_have_count(0)
+            server.log_in(tab)
+            expect(tab.get_by_test_id("stTopNavLink").first).to_be_visible(timeout=SOON_MS)
+            assert tab.url == f"{server.url}/{page}"
+            context.close()
 
 
 def test_wrong_passwords_are_told_then_made_to_wait(server: Server, tab: Page) -> None:
@@ -369,7 +347,7 @@ def test_nobody_signs_up_without_an_invitation(tab: Page) -> None:
 
 
 def test_where_sign_up_is_open_anybody_may(browser: Browser, tmp_path: Path, empty_state: Mapping[str, str]) -> None:
-    with run_server(tmp_path / "data", SignUp.OPEN, state=empty_state, first="mara") as server:
+    with run_server(tmp_path, SignUp.OPEN, state=empty_state, first="mara") as server:
         context = browser.new_context(base_url=server.url)
         tab = context.new_page()
         tab.goto("/account")
@@ -423,7 +401,7 @@ def test_a_new_password_keeps_this_browser_and_no_other(browser: Browser, server
     tab.get_by_role("button", name="Change password").click()
     expect(tab.get_by_test_id("stToast").get_by_text("Password changed")).to_be_visible(timeout=SOON_MS)
     expect(tab.get_by_text("This browser only.")).to_be_visible(timeout=SOON_MS)
-    for _ in range(100):
+    for _ in range(SOON_MS // 100):
         if wait_for_cookie(tab.context, tab) != before:
             break
         tab.wait_for_timeout(100)

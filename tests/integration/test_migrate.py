@@ -24,8 +24,9 @@ from adapters.supabase.migrate import (
     migrate_database,
     read_migrations,
 )
+from config import UNUSABLE
 from jobs.models import JobStatus, VideoQuery
-from jobs.upkeep.__main__ import UNUSABLE, main
+from jobs.upkeep.__main__ import main
 from tests.database import process
 from tests.database.supabase import SupabaseOpener
 from tests.database.supabase_versions import fill, list_versions, restore

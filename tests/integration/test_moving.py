@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from argparse import ArgumentParser
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager, redirect_stdout
+from contextlib import closing, contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -25,14 +28,14 @@ from adapters.s3_files import S3Files
 from adapters.sqlite.dump import SqliteRows
 from adapters.supabase import SupabaseDatabase
 from adapters.supabase.dump import PostgresRows
-from config import PROJECT_ROOT, SettingsError, load_settings
+from config import PROJECT_ROOT, UNUSABLE, SettingsError, load_settings
 from jobs.errors import DomainError, LoginFailed
 from jobs.models import JobStatus, VideoQuery
 from jobs.ports import Ports
 from jobs.rows import LEFT, TABLES, Row, Rows, RowsRefused, Snapshot, Table
 from jobs.service import SignUp, build_services
 from jobs.storage import original_key
-from jobs.upkeep.__main__ import COMMANDS, UNUSABLE
+from jobs.upkeep.__main__ import COMMANDS
 from jobs.upkeep.export import export
 from jobs.upkeep.folder import ArchiveFolder, ArchiveRefused
 from jobs.upkeep.import_ import require_login
@@ -40,6 +43,7 @@ from jobs.upkeep.reconcile import reconcile
 from pipeline.options import PipelineOptions
 from tests.product import COOKIE_KEY, LIMITS, Product, make_product
 from tests.product.installation import add_video, furnish, hash_files, read_rows, tell_all
+from tests.product.machine import wait_for
 from tests.product.people import PASSWORD, add_user
 from tests.servers.postgres import find_binaries
 from tests.servers.supabase import LocalSupabase
@@ -195,10 +199,16 @@ def test_an_import_that_was_killed_goes_on(
         with project.connect() as holding, holding.transaction():
             holding.execute("lock table public.users in share mode")  # so that it can't be quicker than the test
             process = start(tmp_path, "import", str(archive), environ=services)
-            while process.poll() is None and not any(True for _ in ports.files.list_files("user/")):
-                time.sleep(0.01)
-            os.killpg(process.pid, signal.SIGKILL)
-            said = process.communicate()
+
+            def has_begun() -> bool:
+                return process.poll() is not None or any(True for _ in ports.files.list_files("user/"))
+
+            try:
+                wait_for(has_begun, label="the first file")
+            finally:
+                with suppress(ProcessLookupError):  # it ended by itself, and why is told
+                    os.killpg(process.pid, signal.SIGKILL)
+                said = process.communicate()
             assert process.returncode == -signal.SIGKILL, said
         assert ports.database.users.count() == 0, "rows come last"
 
@@ -229,12 +239,12 @@ def test_rows_are_written_all_or_not_at_all(
 
     with pytest.raises(ArchiveRefused, match="pulled out"):
         there.fill(read_torn, mark="torn")
-    assert read_rows(there) == {table.name: [] for table in TABLES}
+    assert read_rows(there) == {name: [] for name in TABLES}
 
     def read_wrong(table: Table) -> Iterable[Row]:
         return ({**row, "status": "dancing"} if table.name == "jobs" else row for row in rows[table.name])
 
-    with pytest.raises(RowsRefused, match=r"damaged|does not take the rows"):
+    with pytest.raises(RowsRefused, match=r"damaged|PostgreSQL refuses: "):
         there.fill(read_wrong, mark="wrong")
     there.fill(lambda table: rows[table.name], mark="whole")
     assert read_rows(there) == rows
@@ -251,19 +261,47 @@ def test_an_export_that_was_interrupted_goes_on(source: Product, tmp_path: Path)
     left = folder.path_of(keys[0])
     left.parent.mkdir(parents=True)
     left.write_bytes(b"half")
-    stray = folder.root / "files" / "user" / "stray.part"
-    stray.write_bytes(b"half")
+    strays = [folder.root / "files" / "user" / "stray.part", left.with_name(".original.part.1a2b3c4d")]
+    for stray in strays:
+        stray.write_bytes(b"half")
     done = run(source.root, "export", str(folder.root), "--copy")
     assert (done.returncode, done.stderr) == (0, "")
     manifest = folder.read_manifest()
     assert manifest.id == "the id"
     folder.check(manifest)
     assert {file.key: file.sha256 for file in folder.list_files()} == hash_files(source.ports)
-    assert not stray.exists()
+    assert not any(stray.exists() for stray in strays)
     assert left.stat().st_nlink == 1
     refused = run(source.root, "export", str(folder.root))
     assert refused.returncode == 78
     assert refused.stderr == f"{folder.root} holds a finished archive already: name another folder.\n"
+
+
+def test_files_that_can_not_be_linked_are_copied(
+    source: Product, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")  # as between two mounts of one disk
+
+    monkeypatch.setattr(os, "link", refuse)
+    with monkeypatch.context() as full:
+        full.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+        refused = run(source.root, "export", str(tmp_path / "archive"))
+        assert refused.stderr.startswith("There is no room: ")
+    done = run(source.root, "export", str(tmp_path / "archive"))
+    assert (done.returncode, done.stderr) == (0, "")
+    folder = ArchiveFolder(tmp_path / "archive")
+    folder.check(folder.read_manifest())
+    listed = {file.key: file.sha256 for file in folder.list_files()}
+    assert listed == hash_files(source.ports)
+    assert {folder.path_of(key).stat().st_nlink for key in listed} == {1}
+
+
+def test_files_that_can_be_linked_are(source: Product, archive: Path) -> None:
+    folder = ArchiveFolder(archive)
+    keys = list(folder.list_keys())
+    assert sorted(keys) == sorted(hash_files(source.ports)), "nothing else is left there"
+    assert all(folder.path_of(key).samefile(source.root / "files" / key) for key in keys)
 
 
 # --- while the product runs ---
@@ -313,7 +351,7 @@ def test_rows_count_on_no_file_that_was_deleted_meanwhile(
             late = add_video(product, bea_id, f"Late {self.snapshots}", b"late")
             with super().snapshot() as snapshot:
                 yield snapshot
-            if self.snapshots == 2:
+            if self.snapshots == 1:
                 for video_id in (videos[0], late.video_id):
                     product.services.videos.delete(bea_id, video_id)
 
@@ -321,7 +359,7 @@ def test_rows_count_on_no_file_that_was_deleted_meanwhile(
     folder = ArchiveFolder(tmp_path / "archive")
     with closing(product.ports.database):
         assert export(product.ports, deleting, folder) == 0
-        assert deleting.snapshots > 2
+        assert deleting.snapshots > 1
         assert {str(row["id"]) for row in read_archive(folder)["videos"]} == {
             video.id for video, _ in product.ports.database.videos.list_with_jobs()
         }
@@ -329,13 +367,17 @@ def test_rows_count_on_no_file_that_was_deleted_meanwhile(
         assert {file.key for file in folder.list_files()} == set(hash_files(product.ports))
         product.ports.files.delete([original_key(bea.id, videos[1])])
         lacking = ArchiveFolder(tmp_path / "lacking")
+        torn = next(key for key in hash_files(product.ports) if key.endswith("captions.vtt"))
+        (product.root / "files" / torn).write_bytes(b"torn")
         assert export(product.ports, rows, lacking) == 1
-    assert lacking.read_manifest().missing == 1
-    assert f"Missing in the store: {original_key(bea.id, videos[1])}" in capsys.readouterr().out
+    assert lacking.read_manifest().missing == 2
+    said = capsys.readouterr().out.splitlines()
+    assert f"Missing in the store: {original_key(bea.id, videos[1])}" in said
+    assert f"Of another size in the store: {torn}" in said
 
 
 def read_archive(folder: ArchiveFolder) -> Mapping[str, list[Row]]:
-    return {table.name: list(folder.read_rows(table)) for table in TABLES}
+    return {name: list(folder.read_rows(table)) for name, table in TABLES.items()}
 
 
 def test_a_lost_database_comes_back_beside_files_that_are_there(tmp_path: Path) -> None:
@@ -366,18 +408,28 @@ def test_the_databases_own_tools_put_rows_back(
     rows, there = read_rows(SqliteRows(source.root / "factory.sqlite3")), PostgresRows(project.db_url)
     there.fill(lambda table: rows[table.name], mark="whole")
     page = (PROJECT_ROOT / "docs" / "operations.md").read_text("utf-8")
+    address, password = urlsplit(project.db_url), urlsplit(project.db_url).password
+    url = project.db_url.replace(f":{password}@", "@")
+    (entry,) = re.findall(r"a line `(HOST:\S+)`\s+in `~/\.pgpass`", page)
+    passwords = tmp_path / "pgpass"
+    passwords.touch(0o600)
+    known = {"HOST:5432:postgres": f"{address.hostname}:{address.port}:{address.path[1:]}", "PASSWORD": str(password)}
+    for shown, meant in known.items():
+        entry = entry.replace(shown, meant)
+    passwords.write_text(f"{entry}\n")
     found = re.findall(r"^(pg_dump .*?)\n(pg_restore .*?)\n", page.replace("\\\n", " "), re.MULTILINE)
     for line in found[0]:
         if "pg_restore" in line:
             with project.connect() as connection:
                 connection.execute("delete from public.users")
                 rights = connection.execute(RIGHTS).fetchall()
-        words = [word.replace("$SUPABASE_DB_URL", project.db_url) for word in shlex.split(line)]
+        words = [word.replace("postgresql://postgres@HOST:5432/postgres", url) for word in shlex.split(line)]
         words = [word.replace("backups/rows.dump", str(tmp_path / "rows.dump")) for word in words]
         tool = find_binaries() / words[0]
         if not tool.is_file():
             pytest.skip(f"this PostgreSQL comes without {tool.name}")
-        done = subprocess.run([tool, *words[1:]], check=False, timeout=60)
+        assert str(password) not in " ".join(words)
+        done = subprocess.run([tool, *words[1:]], env={**os.environ, "PGPASSFILE": str(passwords)}, timeout=60)
         assert done.returncode == 0, capfd.readouterr().err
     assert read_rows(there) == rows
     with project.connect() as connection:
@@ -394,6 +446,37 @@ select name, (select string_agg(entry::text, ' ' order by entry::text) from unne
 ) as everything order by 1
 """
 """Who may do what with tables and functions."""
+
+
+# --- what PostgreSQL does not take ---
+
+
+@pytest.fixture
+def db_url(local_supabase: LocalSupabase) -> Iterator[str]:
+    """A database with tables, and no project above it."""
+    local_supabase.cluster.create("rows_alone", migrated=True)
+    yield local_supabase.cluster.url("rows_alone")
+    local_supabase.cluster.drop("rows_alone")
+
+
+def test_text_is_made_what_postgresql_holds(source: Product, db_url: str) -> None:
+    rows = dict(read_rows(SqliteRows(source.root / "factory.sqlite3")))
+    rows["jobs"] = [{**row, "options": {"vocabulary": "a\0b"}} for row in rows["jobs"]]
+    rows["videos"] = [{**row, "title": "A\0b"} for row in rows["videos"]]
+    there = PostgresRows(db_url)
+    there.fill(lambda table: rows[table.name], mark="whole")
+    found = read_rows(there)
+    assert {name: len(some) for name, some in found.items()} == {name: len(some) for name, some in rows.items()}
+    assert all(row["options"] == {"vocabulary": "a\ufffdb"} for row in found["jobs"])
+    assert {row["title"] for row in found["videos"]} == {"A\ufffdb"}
+
+
+def test_a_database_that_may_only_be_read_says_so(source: Product, db_url: str) -> None:
+    rows = read_rows(SqliteRows(source.root / "factory.sqlite3"))
+    there = PostgresRows(f"{db_url}{'&' if '?' in db_url else '?'}options=-c%20default_transaction_read_only%3Don")
+    with pytest.raises(RowsRefused, match=r"^PostgreSQL refuses: cannot execute ALTER TABLE in a read-only "):
+        there.fill(lambda table: rows[table.name], mark="whole")
+    assert read_rows(there) == {name: [] for name in TABLES}
 
 
 # --- refused ---
@@ -447,6 +530,24 @@ def test_a_damaged_archive_is_refused_and_nothing_of_it_is_seen(source: Product,
     assert "is of format 2, and this program reads format 1" in run(tmp_path / "to", "import", str(folder.root)).stderr
     (folder.root / "manifest.json").unlink()
     assert run(tmp_path / "to", "import", str(folder.root)).stderr == f"The archive {folder.root} is not there.\n"
+
+
+def test_an_installation_without_people_is_refused(
+    local_supabase: LocalSupabase, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nobody = make_product(tmp_path / "nobody")
+    nobody.ports.database.close()
+    project = local_supabase.make_project("nobody")
+    stores: list[tuple[Path, Mapping[str, str], str]] = [
+        (tmp_path / "mistyped", {}, f"the data folder ({tmp_path / 'mistyped'}; DATA_DIR names it)"),
+        (nobody.root, {}, f"the data folder ({nobody.root}; DATA_DIR names it)"),
+        (tmp_path / "work", project.environment, f"SUPABASE_URL ({project.url})"),
+    ]
+    for data_dir, environ, named in stores:
+        refused = run(data_dir, "export", str(tmp_path / "archive"), environ=environ)
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert capsys.readouterr().err == f"There is nobody in the database of {named}, so nothing is exported.\n"
+    assert not (tmp_path / "mistyped").exists() and not (tmp_path / "archive").exists()
 
 
 def test_what_no_administrator_could_log_in_to_is_refused(source: Product, tmp_path: Path) -> None:
@@ -508,7 +609,7 @@ def test_every_table_and_column_is_carried_or_left_on_purpose(project: LocalSupa
     columns: dict[str, set[str]] = {}
     for table, column in found:
         columns.setdefault(table, set()).add(column)
-    carried = {table.name: set(table.columns) for table in TABLES}
+    carried = {name: set(table.columns) for name, table in TABLES.items()}
     assert columns.keys() == carried.keys() | LEFT.keys()
     for table, names in carried.items():
         assert columns[table] - made_here - ({"id"} if table == "job_events" else set()) == names, table

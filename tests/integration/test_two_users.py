@@ -131,8 +131,10 @@ RIGHTS: Mapping[Access, Sequence[str]] = {
     ],
     Access.INTERNAL: [
         "service.build_services",
+        "auth.issue_reset_link",
         "uploads.complete_received",
         "storage.store_results",
+        "storage.delete_attempt",
         "storage.delete_attempts",
         "storage.delete_video",
         "storage.delete_user",

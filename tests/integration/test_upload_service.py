@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -223,6 +223,9 @@ class DeadQueue:
     """A queue whose server is gone."""
 
     def enqueue(self, job_id: str, attempt: int, *, timeout_s: int) -> None:  # noqa: ARG002
+        raise StoreUnavailable("no queue")
+
+    def find_missing(self, jobs: Iterable[tuple[str, int]]) -> set[tuple[str, int]]:  # noqa: ARG002
         raise StoreUnavailable("no queue")
 
     def forget(self, job_id: str, attempt: int) -> None:  # noqa: ARG002

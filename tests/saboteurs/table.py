@@ -860,9 +860,9 @@ SABOTEURS = (
     Saboteur(
         "a worker counts itself as a helper",
         "jobs/crew.py",
-        "[worker for worker in alive if worker.id != self._machine.worker_id]",
-        "list(alive)",
-        "tests/unit/test_sharing.py::test_as_many_parts_as_there_are_hands",
+        "any(worker.id != self._machine.worker_id for worker in alive)",
+        "bool(alive)",
+        "tests/unit/test_sharing.py::test_a_video_is_shared_where_there_are_others_or_parts_of_theirs",
     ),
     Saboteur(
         "any model hears the same",
@@ -945,9 +945,16 @@ SABOTEURS = (
     ),
     Saboteur(
         "a process waits for the end of another's job",
-        "jobs/tasks.py",
-        "if _is_in_hand(ports, job_id):",
+        "jobs/workspace.py",
+        "if time.monotonic() > deadline:",
         "if False:",
-        "tests/unit/test_tasks.py::test_nobody_waits_for_a_job_that_another_has",
+        "tests/unit/test_tasks.py::test_nobody_waits_for_a_job_that_another_has[False]",
+    ),
+    Saboteur(
+        "killed while it clears up",
+        "jobs/watch.py",
+        "if self.should_stop() and not self._has_ended:",
+        "if self.should_stop():",
+        "tests/unit/test_watch.py::test_a_run_that_has_ended_is_not_killed_while_it_clears_up",
     ),
 )

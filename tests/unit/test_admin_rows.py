@@ -9,7 +9,7 @@ import pytest
 from jobs.models import HealthPart, JobStatus, Link, LinkKind, ProcessingJob, Role, Usage, User
 from ui.admin import build_health_rows, build_job_row, describe_needs
 from ui.listing import Chip, build_row
-from ui.people import build_invitation_row, build_person_row, make_link_address
+from ui.people import build_invitation_row, build_person_row
 from ui.words import STAGES
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -99,5 +99,5 @@ def test_an_invitation_tells_for_whom_and_until_when() -> None:
 
 
 def test_one_time_links() -> None:
-    assert make_link_address("https://v.example", invitation="abc") == "https://v.example/?invitation=abc"
-    assert make_link_address("https://v.example", reset="abc") == "https://v.example/?reset=abc"
+    assert LinkKind.INVITATION.make_address("https://v.example", "abc") == "https://v.example/?invitation=abc"
+    assert LinkKind.RESET.make_address("https://v.example", "abc") == "https://v.example/?reset=abc"

@@ -28,7 +28,7 @@ FOR_PAGES = ("jobs.service", "jobs.fields", *JOB_VALUES)
 MAY_IMPORT: Mapping[str, Sequence[str]] = {
     "config": ("pipeline.options",),
     # the web
-    "app": ("api", "ui", "config", "jobs.outside", "jobs.ports", *FOR_PAGES),
+    "app": ("api", "ui", "config", "jobs.health", "jobs.outside", "jobs.ports", *FOR_PAGES),
     "api": ("api", *FOR_PAGES),
     "pages": ("ui", *FOR_PAGES, *VALUES),
     "ui": ("ui", *FOR_PAGES, *VALUES),
@@ -113,7 +113,7 @@ MAY_IMPORT: Mapping[str, Sequence[str]] = {
         *VALUES,
     ),
     "jobs.worker": ("jobs", "adapters", "config", "pipeline.weights", "pipeline.ffmpeg", *VALUES),
-    "jobs.outside": ("adapters", "config", "jobs.installation", "jobs.ports", "jobs.rows", "jobs.models", *VALUES),
+    "jobs.outside": ("adapters", "config", "jobs.installation", "jobs.ports", "jobs.models", *VALUES),
     "jobs.supervisor": ("config", "jobs.log"),
     "jobs.pulse": ("config", "jobs.health", "jobs.outside", *JOB_VALUES),
     "adapters": ("adapters", "jobs.ports", "jobs.rows", *JOB_VALUES, "pipeline.options", "pipeline.errors"),
@@ -356,6 +356,11 @@ def test_importing_does_nothing_and_loads_no_speech_engine() -> None:
     assert "pipeline" in loaded
     assert not touched
     assert not loaded & {*HEAVY, "streamlit"}
+
+
+def test_upkeep_of_an_embedded_installation_loads_no_library_of_a_service() -> None:
+    _, loaded = import_fresh(ROOT, ["jobs.upkeep.__main__"])
+    assert not loaded & {"psycopg", "postgrest", "supabase", "boto3", "botocore", "streamlit"}
 
 
 # --- the rules themselves: each must be able to fail ---

@@ -16,6 +16,7 @@ from importlib.metadata import version
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import jwt
 import pytest
@@ -264,13 +265,22 @@ def test_without_accounts_a_service_works_on_the_shared_volume(name: str) -> Non
     assert settings.base_url == "http://localhost:8501"
 
 
-def test_web_and_workers_share_state_and_alone_have_it() -> None:
-    services = read_services({})
-    assert [name for name, service in services.items() if "data:/data" in service.raw.get("volumes", ())] == [
-        "web",
-        "worker",
-    ]
-    assert "models:/models" in services["worker"].raw["volumes"]
+def test_web_and_workers_share_state_and_whoever_exports_it_has_it_too() -> None:
+    services = read_services({"SUPABASE_DB_URL": "postgresql://postgres:sesame@postgres/postgres"})
+    sharing = {name for name, service in services.items() if "data:/data" in service.raw.get("volumes", ())}
+    # migrate alone reaches the PostgreSQL, so it exports and imports where state is in Supabase; files may be here.
+    assert sharing == {"web", "worker", "migrate"}
+    assert [name for name in sharing if services[name].environment["SUPABASE_DB_URL"]] == ["migrate"]
+
+
+@pytest.mark.parametrize("name", sorted(OURS))
+def test_no_volume_hides_the_weights_of_an_image(name: str) -> None:
+    baked = {
+        step.arguments[-1] for step in read_stages()["worker"].find("COPY") if step.options.get("from") == "weights"
+    }
+    mounted = {volume.split(":")[1] for volume in read_services({})[name].raw.get("volumes", ())}
+    assert baked == {read_settings("worker")["WHISPER_MODEL_DIR"]}
+    assert not baked & mounted
 
 
 def test_every_volume_is_declared_and_every_mounted_file_is_there() -> None:
@@ -421,6 +431,18 @@ def test_one_shot_commands_exist(name: str) -> None:
 
 
 # --- the profile "local" ---
+
+
+def test_a_changed_password_is_given_to_everybody_who_signs_in_with_it(local: dict[str, str]) -> None:
+    services = read_services(local)
+    addresses = services["migrate"].environment["SUPABASE_DB_URL"], services["postgrest"].environment["PGRST_DB_URI"]
+    people = {urlsplit(address).username for address in addresses}
+    assert {urlsplit(address).password for address in addresses} == {local["POSTGRES_PASSWORD"]}
+    text = (PROJECT_ROOT / "deploy/passwords.sql").read_text("utf-8")
+    assert set(re.findall(r"^alter role (\w+) password :'password';$", text, re.MULTILINE)) == people
+    (target,) = (volume.split(":")[1] for volume in services["postgres"].raw["volumes"] if "passwords.sql" in volume)
+    page = (PROJECT_ROOT / "docs/operations.md").read_text("utf-8")
+    assert f"docker compose exec postgres psql -U postgres -f {target}\n" in page
 
 
 def test_images_from_elsewhere_are_pinned_to_what_the_tests_run() -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from jobs.crew import LEAST_PARTS
 from tests.bench.plan import Costs, forecast, without_check
 
 COSTS = Costs(
@@ -42,10 +43,10 @@ def test_more_workers_are_faster_until_what_one_does_is_left() -> None:
     assert totals == sorted(totals, reverse=True)
     assert all(each.work / each.total <= each.workers for each in found)
     alone, many = found[0], found[-1]
-    assert many.chunks == 96
+    assert (many.shares, many.chunks) == (LEAST_PARTS, LEAST_PARTS)
     assert many.hear == alone.hear and many.join == alone.join
     assert many.hear + many.join < many.total < alone.total / 4
-    assert many.render == pytest.approx(2 * (0.5 + 0.0005 * SOURCE_S + 0.03 * FRAMES / 96) + 0.5, rel=0.1)
+    assert many.render == pytest.approx(0.5 + 0.0005 * SOURCE_S + 0.03 * FRAMES / LEAST_PARTS + 0.5, rel=0.02)
 
 
 def test_bringing_files_costs() -> None:

@@ -249,6 +249,12 @@ def test_every_option_of_a_job_is_read() -> None:
     )
 
 
+def test_the_vocabulary_keeps_no_characters_that_nobody_sees() -> None:
+    assert parse_job_options({"vocabulary": "Ada\0 \x1b Love\u200blace\u00a0\tBabbage"}).vocabulary == (
+        "Ada Lovelace Babbage"
+    )
+
+
 def test_unknown_options_are_refused_by_name() -> None:
     assert refuse(lambda: parse_job_options({"pace": "tight", "speed": 2, "model": "x"})) == (
         "Unknown option: model, speed."

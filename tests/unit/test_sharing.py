@@ -12,7 +12,7 @@ import pytest
 import jobs.crew
 import jobs.tasks
 from adapters.local_files import LocalFiles
-from jobs.crew import MOST_PARTS, PARTS_EACH, RqCrew
+from jobs.crew import LEAST_PARTS, MOST_PARTS, RqCrew, choose_parts
 from jobs.errors import NotFound, StoreUnavailable
 from jobs.helping import process_part
 from jobs.machine import Machine, install
@@ -353,20 +353,48 @@ def test_keys_of_parts_stay_in_their_place(user: User) -> None:
         part_key(user.id, user.id, "..", 1, name)
 
 
-def test_as_many_parts_as_there_are_hands(product: Product, user: User, talk: Path) -> None:
+@pytest.mark.parametrize(
+    ("minutes", "parts"), [(10, LEAST_PARTS), (200, LEAST_PARTS), (201, 21), (600, 60), (6000, MOST_PARTS)]
+)
+def test_the_length_alone_says_how_many_parts_there_are(minutes: int, parts: int) -> None:
+    assert choose_parts(minutes * 60_000) == parts
+
+
+def test_a_video_is_shared_where_there_are_others_or_parts_of_theirs(product: Product, user: User, talk: Path) -> None:
     video, job = make_job(product, user, talk)
     crew = crew_of(product, product.ports, job, video, talk)
+    parts = choose_parts(video.facts.duration_ms)
     assert crew.count_parts() == 1
     show_workers(product, **{ME: job.id})
     assert crew.count_parts() == 1, "ourselves"
+    leave_part(product, claim(product, job), 1)
+    product.ports.database.jobs.release(job.id, ME, reason="test")
+    again = crew_of(product, product.ports, claim(product, job), video, talk)
+    assert again.count_parts() == parts, "nobody is left, but what they made is"
     show_workers(product, busy="another job")
-    assert crew.count_parts() == 2 * PARTS_EACH, "it may be free soon"
-    show_workers(product, free="", idle="", last=LEAVING)
-    assert crew.count_parts() == 3 * PARTS_EACH
-    hours = replace(video, facts=replace(video.facts, duration_ms=3 * 3_600_000))
-    assert crew_of(product, product.ports, job, hours, talk).count_parts() == 18, "other people wait for none for long"
-    show_workers(product, **{f"worker{number}": "" for number in range(200)})
-    assert crew.count_parts() == MOST_PARTS
+    assert crew.count_parts() == parts, "it may be free soon"
+    show_workers(product, **{f"worker{number}": "" for number in range(9)})
+    assert crew.count_parts() == parts, "as many parts as another crew would make"
+
+
+def test_who_is_left_alone_takes_over_what_a_helper_made(
+    product: Product, user: User, talk: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, job = make_job(product, user, talk)
+
+    def make_one_and_die(job_id: str, attempt: int, name: str) -> bool:
+        help_with(product, product.ports, job_id, attempt, name)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        work_on(product, replace(product.ports, parts=ActiveParts(make_one_and_die, set())), job)
+    install(machine_of(product.ports, product.root, ME))
+    product.ports.database.jobs.release(job.id, ME, reason="test")
+    product.ports.database.workers.remove("other")
+    with caplog.at_level("INFO", "jobs.crew"):
+        process_job(job.id)
+    assert look(product, job).status is JobStatus.SUCCEEDED
+    assert "0 by others, 1 before" in caplog.text
 
 
 # --- what a crash leaves ---

@@ -10,24 +10,26 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Self
 
 import pytest
 
 from adapters.local_files import LocalFiles
-from jobs import tasks
+from jobs import tasks, watch, workspace
 from jobs.errors import StorageError
 from jobs.machine import Machine, install
 from jobs.models import JobStatus, Json, ProcessingJob, Role, User, Video, VideoFacts
 from jobs.ports import Charge, JobFinish, OnProgress, Ports, ignore_progress
 from jobs.storage import original_key
 from jobs.tasks import clean_name, process_job
-from jobs.watch import BEAT_S, Watch
+from jobs.watch import Watch
 from jobs.workspace import SIGNATURE_FILE, hold_folder, tidy_folders
 from pipeline.models import RESULT_FILES, Progress, Stage
 from pipeline.options import PipelineOptions
 from pipeline.transcribe import CHECKPOINT_FILE
 from tests.media.talks import short_talk, write_video
 from tests.product import Product, make_product
+from tests.product.machine import wait_for
 
 ME = "this-worker"
 NO_CAPTIONS: Json = {"captions": "none"}
@@ -94,6 +96,21 @@ def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def product(tmp_path: Path) -> Product:
     made = make_product(tmp_path)
     return replace(made, ports=replace(made.ports, files=WatchedFiles(tmp_path / "files")))
+
+
+@pytest.fixture
+def wait_until_told(monkeypatch: pytest.MonkeyPatch) -> Callable[[], object]:
+    """What waits until the run in hand has heard that it has to stop."""
+    begun: list[Watch] = []
+
+    class Told(Watch):
+        def __enter__(self) -> Self:
+            begun.append(self)
+            return super().__enter__()
+
+    monkeypatch.setattr(tasks, "Watch", Told)
+    monkeypatch.setattr(watch, "BEAT_S", 0.05)
+    return lambda: wait_for(lambda: begun and begun[-1].should_stop(), label="the beat")
 
 
 @pytest.fixture
@@ -244,12 +261,18 @@ def test_a_store_that_is_away_costs_an_attempt_and_not_the_job(product: Product,
         raise StorageError("files", "Not now.")
 
     _, job = make_job(product, user, talk)
+    made = product.root / "made"
+    for name in (part := f"picture-{'a' * 64}.mp4", "poster.jpg"):
+        made.write_bytes(b"made before the store was gone")
+        product.ports.files.put(f"user/{user.id}/video/{job.video_id}/job/{job.id}/1/{name}", made)
     files_of(product).on_fetch = refuse
     waiting = work_on(product, job)
     assert (waiting.status, waiting.attempt) == (JobStatus.QUEUED, 1)
+    assert results(product, job) == [f"1/{part}"], "a part that others made is of use to the next attempt"
     files_of(product).on_fetch = lambda: None
     done = work_on(product, job)
     assert (done.status, done.stored_attempt) == (JobStatus.SUCCEEDED, 2)
+    assert results(product, job) == sorted(f"2/{name}" for name in RESULT_FILES)
 
 
 @pytest.fixture
@@ -336,13 +359,14 @@ def test_what_does_not_fit_on_the_disk_is_not_even_brought(far: Product, user: U
     assert not asked and not folders(far)
 
 
-def test_a_cancel_ends_the_way_to_the_store(far: Product, user: User, talk: Path) -> None:
+def test_a_cancel_ends_the_way_to_the_store(
+    far: Product, user: User, talk: Path, wait_until_told: Callable[[], object]
+) -> None:
     _, job = make_job(far, user, talk)
-    waited = threading.Event()
 
     def cancel(_: str) -> None:
         far.ports.database.jobs.request_cancel(user.id, job.id)
-        waited.wait(BEAT_S + 1)
+        wait_until_told()
 
     files_of(far).on_put = cancel
     assert work_on(far, job).status is JobStatus.CANCELLED
@@ -387,13 +411,14 @@ def test_room_is_made_before_the_end_is_written_down(
     assert folders(product) == []
 
 
-def test_a_cancelled_job_stores_nothing(product: Product, user: User, talk: Path) -> None:
+def test_a_cancelled_job_stores_nothing(
+    product: Product, user: User, talk: Path, wait_until_told: Callable[[], object]
+) -> None:
     _, job = make_job(product, user, talk)
-    waited = threading.Event()
 
     def cancel() -> None:
         product.ports.database.jobs.request_cancel(user.id, job.id)
-        waited.wait(BEAT_S + 1)  # until the beat has heard of it
+        wait_until_told()
 
     files_of(product).on_fetch = cancel
     done = work_on(product, job)
@@ -402,14 +427,15 @@ def test_a_cancelled_job_stores_nothing(product: Product, user: User, talk: Path
     assert product.ports.database.jobs.used_ms(user.id) == 0
 
 
-def test_who_lost_the_lease_stops_and_leaves_the_job_alone(product: Product, user: User, talk: Path) -> None:
+def test_who_lost_the_lease_stops_and_leaves_the_job_alone(
+    product: Product, user: User, talk: Path, wait_until_told: Callable[[], object]
+) -> None:
     _, job = make_job(product, user, talk)
-    waited = threading.Event()
 
     def lose() -> None:
         product.ports.database.jobs.release(job.id, ME, reason="test")
         assert product.ports.database.jobs.claim(job.id, "another-worker", lease_s=60)
-        waited.wait(BEAT_S + 1)
+        wait_until_told()
 
     files_of(product).on_fetch = lose
     after = work_on(product, job)
@@ -456,47 +482,46 @@ def test_files_of_earlier_attempts_go(product: Product, user: User, talk: Path) 
     assert results(product, job) == sorted(f"2/{name}" for name in RESULT_FILES)
 
 
-def test_nobody_waits_for_a_job_that_another_has(product: Product, user: User, talk: Path) -> None:
+@pytest.mark.parametrize("is_claimed", [True, False])
+def test_nobody_waits_for_a_job_that_another_has(
+    product: Product, user: User, talk: Path, is_claimed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workspace, "PATIENCE_S", 0.1)
     _, job = make_job(product, user, talk)
-    product.ports.database.jobs.claim(job.id, "another-worker", lease_s=60)
+    if is_claimed:  # else that process was only a moment ahead
+        product.ports.database.jobs.claim(job.id, "another-worker", lease_s=60)
+    before = look(product, job)
     install(machine_of(product))
     with hold_folder(product.root / "work", job.id):
         thread = threading.Thread(target=process_job, args=(job.id,), daemon=True)
         thread.start()
-        thread.join(20)
+        thread.join(60)
         assert not thread.is_alive(), "it would stand there until the other process has ended"
-    assert look(product, job).worker_id == "another-worker"
+    assert look(product, job) == before
 
 
 # --- work folders ---
 
 
-def test_a_work_folder_has_one_holder(tmp_path: Path) -> None:
-    order: list[str] = []
-    entered = threading.Event()
-
-    def second() -> None:
-        entered.set()
-        with hold_folder(tmp_path, "job"):
-            order.append("second")
-
-    with hold_folder(tmp_path, "job"):
-        thread = threading.Thread(target=second)
-        thread.start()
-        entered.wait()
-        thread.join(0.3)
-        order.append("first")
-    thread.join()
-    assert order == ["first", "second"]
-
-
-def test_a_removed_folder_is_made_again_for_the_one_who_waited(tmp_path: Path) -> None:
+def test_a_work_folder_has_one_holder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workspace, "PATIENCE_S", 0.1)
     with hold_folder(tmp_path, "job") as folder:
+        assert folder == tmp_path / "job"
+        with hold_folder(tmp_path, "job") as again:
+            assert again is None
+    with hold_folder(tmp_path, "job") as after:
+        assert after == folder
+
+
+def test_a_removed_folder_is_made_again_for_the_one_who_waited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workspace, "PATIENCE_S", 60.0)
+    with hold_folder(tmp_path, "job") as folder:
+        assert folder is not None
         there: list[bool] = []
 
         def second() -> None:
             with hold_folder(tmp_path, "job") as again:
-                there.append(again.is_dir())
+                there.append(again is not None and again.is_dir())
 
         thread = threading.Thread(target=second)
         thread.start()
@@ -548,8 +573,10 @@ def test_folders_of_jobs_that_are_over_go(product: Product, user: User, talk: Pa
     product.ports.database.jobs.request_cancel(user.id, job.id)
     leave_behind(product, job, "dead-worker")
     (product.root / "work" / "00000000-0000-4000-8000-000000000000").mkdir()
+    stray = product.root / "work" / ".DS_Store"  # a file manager's, which is none of our business
+    stray.write_bytes(b"")
     tidy_folders(product.root / "work", product.ports.database.jobs)
-    assert folders(product) == []
+    assert folders(product) == [stray.name]
 
 
 @pytest.mark.parametrize(

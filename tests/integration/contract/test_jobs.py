@@ -270,11 +270,21 @@ def test_a_dead_worker_gives_its_job_back_before_the_lease_ends(database: Databa
     assert [(event.data["reason"], event.data["worker"], event.data["attempt"]) for event in lost] == [
         ("killed", "worker-1", 1)
     ]
-    claim(database, job)
-    database.jobs.request_cancel(ann.id, job.id)
-    back = database.jobs.release(job.id, "worker-1", reason="killed")
-    assert back is not None
-    assert back.status is JobStatus.CANCELLED
+
+
+def test_a_cancelled_job_that_ends_with_its_process_lost_no_worker(database: Database, ann: User, clock: Clock) -> None:
+    for given_back in (True, False):
+        _, job = make_video(database, ann)
+        claim(database, job)
+        database.jobs.request_cancel(ann.id, job.id)
+        if given_back:
+            database.jobs.release(job.id, "worker-1", reason="process_died")
+        else:
+            clock.advance(seconds=LEASE_S + 1)
+            database.jobs.requeue_expired()
+        assert reload(database, job).status is JobStatus.CANCELLED
+        assert events(database, job) == ["queued", "running", "cancel_requested", "cancelled"]
+    assert "given_back" not in {tally.name for tally in database.read_figures().tallies}
 
 
 def test_released_too_often_is_failed(database: Database, ann: User) -> None:

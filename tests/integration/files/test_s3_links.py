@@ -21,6 +21,7 @@ from tests.servers.weed import LocalS3
 
 DATA = bytes(range(256)) * 16
 FOREIGN = "https://evil.example.com"
+NOWHERE = "http://127.0.0.1:1"
 
 
 @pytest.fixture
@@ -169,13 +170,19 @@ def opened_bucket(local_s3: LocalS3) -> str:
 
 
 def prepare(
-    store: LocalS3, bucket: str, *, dry_run: bool = False, origin: str = ORIGIN, as_reader: bool = False
+    store: LocalS3,
+    bucket: str,
+    *,
+    dry_run: bool = False,
+    origin: str = ORIGIN,
+    as_reader: bool = False,
+    public_endpoint: str = "",
 ) -> Iterator[str]:
     return prepare_bucket(
         bucket=bucket,
         region=store.region,
         endpoint=store.endpoint,
-        public_endpoint=store.endpoint,
+        public_endpoint=public_endpoint or store.endpoint,
         access_key_id=store.reader_key_id if as_reader else store.access_key_id,
         secret_access_key=store.reader_secret if as_reader else store.secret_access_key,
         origin=origin,
@@ -297,7 +304,8 @@ def test_rules_that_are_right_need_no_right_to_set_them(local_s3: LocalS3) -> No
     assert caught.value.code == "files_denied"
 
 
-def test_a_bucket_that_anybody_can_read_is_told(local_s3: LocalS3) -> None:
+@pytest.mark.parametrize("public_endpoint", ["", NOWHERE])
+def test_a_bucket_that_anybody_can_read_is_told(local_s3: LocalS3, public_endpoint: str) -> None:
     bucket = local_s3.make_bucket("open")
     everybody = (
         '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"s3:GetObject",'
@@ -305,6 +313,20 @@ def test_a_bucket_that_anybody_can_read_is_told(local_s3: LocalS3) -> None:
     )
     local_s3.client.put_bucket_policy(Bucket=bucket, Policy=everybody)
     with pytest.raises(StorageError) as caught:
-        list(prepare(local_s3, bucket))
+        list(prepare(local_s3, bucket, public_endpoint=public_endpoint))
     assert caught.value.code == "files_open"
     assert "take public access away" in caught.value.remedy
+
+
+def test_nothing_is_vouched_for_that_was_not_looked_at(
+    local_s3: LocalS3, opened_bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = "Nobody can read it without a link of ours."
+    unknown = "Whether strangers can read it at {} can't be told from here: the store does not answer there."
+    told = list(prepare(local_s3, opened_bucket, public_endpoint=NOWHERE))
+    assert told[-2:] == [closed, unknown.format("WASABI_PUBLIC_ENDPOINT")]
+    monkeypatch.setattr(httpx, "get", lambda *_, **__: httpx.Response(502))  # as a proxy that misses the store
+    told = list(prepare(local_s3, opened_bucket, public_endpoint=NOWHERE))
+    assert told[-2:] == [unknown.format(name) for name in ("WASABI_PUBLIC_ENDPOINT", "WASABI_ENDPOINT")]
+    assert closed not in told
+    assert not local_s3.client.list_objects_v2(Bucket=opened_bucket).get("Contents")
