@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from config import load_settings
+from jobs.log import JsonFormatter, TextFormatter
 from pipeline.errors import ToolMissing
 from pipeline.weights import WeightsUnavailable, find_weights
 from tests.servers.needed import started
@@ -20,6 +24,20 @@ if TYPE_CHECKING:
 
 def _no_hub(model: str, _folder: Path) -> None:
     raise WeightsUnavailable(f"tests fetch nothing, {model} neither")
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A command that is called here sets up the logging of its process: the next test has that of the test runner."""
+    level = logging.root.level
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    yield
+    for handler in logging.root.handlers[:]:
+        if isinstance(handler.formatter, TextFormatter | JsonFormatter):
+            logging.root.removeHandler(handler)
+            logging.root.setLevel(level)
+            logging.captureWarnings(False)
 
 
 @pytest.fixture

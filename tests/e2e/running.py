@@ -175,9 +175,10 @@ def running_product(folder: Path, **settings: str) -> Iterator[Running]:
 
 
 def plain_environment() -> dict[str, str]:
-    """Return this environment without settings of the product."""
+    """Return this environment without settings of the product, and without what ``make`` hands to what it starts."""
     example = (PROJECT_ROOT / ".env.example").read_text("utf-8")
     ours = {line.lstrip("# ").partition("=")[0] for line in example.splitlines() if "=" in line}
+    ours |= {"ARGS", "IN", "OUT", "VIDEO_IN", "VIDEO_OUT", "MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "MAKELEVEL"}
     return {name: value for name, value in os.environ.items() if name not in ours}
 
 
