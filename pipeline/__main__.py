@@ -75,16 +75,35 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise OptionError("Where should the result go? Give a folder with -o OUT.")
         _process(arguments, options, teller)
         return 0
-    except (OptionError, SettingsError, TimelineError) as error:
+    except (Exception, KeyboardInterrupt) as error:
+        if (status := _tell_end(error, teller)) is None:
+            raise
+        return status
+
+
+def _tell_end(error: BaseException, teller: _Teller) -> int | None:
+    """Say why the command ends and return its exit status; None for what nobody foresaw."""
+    if _is_interrupt(error):
+        teller.fail("interrupted", "Stopped. Nothing was written.", INTERRUPTED)
+        return INTERRUPTED
+    if isinstance(error, OptionError | SettingsError | TimelineError):
         teller.fail("usage", str(error), USAGE)
         return USAGE
-    except PipelineError as error:
+    if isinstance(error, PipelineError):
         logging.getLogger(__name__).info("%s: %s", error.code, error.detail, exc_info=True)
         teller.fail(error.code, error.message, error.exit_status)
         return error.exit_status
-    except (KeyboardInterrupt, PipelineCancelled):
-        teller.fail("interrupted", "Stopped. Nothing was written.", INTERRUPTED)
-        return INTERRUPTED
+    return None
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Tell whether an error comes of somebody's wish to stop: within the loading of a library a signal ends as whatever
+    that library makes of it."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt | PipelineCancelled):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
