@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -24,7 +26,7 @@ from api.guard import public_route
 from jobs import metrics
 from jobs.errors import STORAGE_CODES, StorageError, StoreUnavailable
 from jobs.metrics import MetricsService, describe_figures
-from jobs.models import Figures, Tally, WorkerInfo
+from jobs.models import Figures, HealthPart, Tally, WorkerInfo
 from jobs.ports import Database
 from jobs.service import Services
 from jobs.version import VERSION
@@ -203,6 +205,26 @@ def test_errors_of_the_file_store_are_counted(product: Product) -> None:
     for _ in range(3):
         assert client.get("/api/fail").status_code == 503
     assert values(scrape(product)["mvf_storage_errors"], "code") == none | {"files_busy": 3}
+
+
+def test_an_error_is_counted_while_a_part_hangs(product: Product) -> None:
+    asked, goes_on = threading.Event(), threading.Event()
+
+    def hang() -> Sequence[HealthPart]:
+        asked.set()
+        goes_on.wait(60)
+        return product.services.admin.check_readiness()
+
+    service = MetricsService(product.ports.database, hang, token=TOKEN)
+    with ThreadPoolExecutor(2) as pool:
+        told = pool.submit(service.render)
+        try:
+            assert asked.wait(60)
+            pool.submit(service.count_storage_error, "files_busy").result(30)
+        finally:
+            goes_on.set()
+        found = parse(told.result(60).decode())
+    assert values(found["mvf_storage_errors"], "code")["files_busy"] == 1
 
 
 def test_no_job_that_is_over_is_looked_at(product: Product) -> None:
